@@ -1,0 +1,88 @@
+# Needs Python 3.11 or later and make; everything else is installed into .venv.
+# Another interpreter: make PYTHON=python3.13 demo
+
+PYTHON ?= python3
+RUN ?= runs/demo
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.DELETE_ON_ERROR:
+.PHONY: help demo test test-slow parity lint format bench docs clean FORCE
+
+# What the user's shell has set must not reach into the environments.
+unexport PYTHONHOME PYTHONPATH
+export PIP_USER := 0
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+help: ## what there is to make
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1 - \2/p' Makefile
+
+demo: .venv/.demo ## train LeNet-5 on real handwritten digits
+	@.venv/bin/chainrule train lenet5 --data digits --out "$(RUN)" --overwrite
+	@echo "results: $(RUN)"
+
+test: .venv/.dev ## run every test that is not slow, and print the coverage
+	@.venv/bin/python -m pytest -m "not slow and not browser" --cov
+
+test-slow: .venv/.dev ## run the tests that take longer
+	@.venv/bin/python -m pytest -m "slow and not browser"
+
+parity: .venv-parity/.parity ## compare with PyTorch, in an environment of its own
+	@.venv-parity/bin/python -m pytest tests/parity -q
+
+lint: .venv/.dev ## check style, types and the direction of imports
+	@.venv/bin/python -m ruff check .
+	@.venv/bin/python -m ruff format --check .
+	@.venv/bin/python -m mypy --strict src
+	@.venv/bin/python -c "from importlinter.cli import lint_imports_command as main; main()" --no-logo
+
+format: .venv/.dev ## put the code into the form that lint asks for
+	@.venv/bin/python -m ruff check --fix .
+	@.venv/bin/python -m ruff format .
+
+bench: .venv/.dev ## measure, and print ratios
+	@.venv/bin/python benchmarks/run.py
+
+docs: .venv/.docs ## write the reference pages to build/docs
+	@.venv/bin/python -m pdoc --docformat google -o build/docs chainrule
+
+clean: ## remove the environments and caches; runs/ stays
+	rm -rf .venv .venv-parity build dist htmlcov .coverage .coverage.*
+	rm -rf .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# --- environments ---------------------------------------------------------------------------
+# A stamp says that an installation is finished.  It is stale when pyproject.toml is newer, and
+# also when the checkout was moved or the interpreter has gone, which no date would tell.
+
+stale = $(shell test "$$(cat $(1)/.where 2>/dev/null)" = "$$(pwd)" && $(1)/bin/python -c "" >/dev/null 2>&1 || echo FORCE)
+comma := ,
+usable = -c "import sys, pip; sys.exit(sys.version_info < (3, 11))" >/dev/null 2>&1
+
+define install
+@$(1)/bin/python $(usable) || { \
+  $(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11))" 2>/dev/null || { \
+    echo "chainrule needs Python 3.11 or later, and '$(PYTHON)' is: $$($(PYTHON) --version 2>&1)"; \
+    echo "If a newer one is installed, name it: make PYTHON=python3.13 $(MAKECMDGOALS)"; \
+    exit 1; } >&2; \
+  echo "making $(1) ..."; \
+  $(PYTHON) -m venv --clear $(1) || { \
+    echo "'$(PYTHON)' could not make $(1) (on Debian and Ubuntu: apt install python3-venv)"; \
+    exit 1; } >&2; }
+@echo "installing into $(1) ..."
+@$(1)/bin/python -m pip install --quiet $(2)
+@pwd > $(1)/.where
+@touch $@
+endef
+
+.venv/.demo: pyproject.toml $(call stale,.venv)
+	$(call install,.venv,--editable ".[demo]")
+
+.venv/.dev: pyproject.toml $(call stale,.venv)
+	$(call install,.venv,--editable ".[dev]")
+
+.venv/.docs: pyproject.toml $(call stale,.venv)
+	$(call install,.venv,--editable ".[demo$(comma)docs]")
+
+.venv-parity/.parity: pyproject.toml Makefile $(call stale,.venv-parity)
+	$(call install,.venv-parity,--editable . hypothesis pytest "torch==2.13.0")

@@ -1,0 +1,1 @@
+"""Arrays and graphs: tensors, the backward walk, kernels; knows no operation."""

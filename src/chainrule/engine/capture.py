@@ -1,0 +1,323 @@
+"""The slides' computational graph as one object, recorded from a run.
+
+Source: deck 002 and 003, `ComputationalGraph` with forward over the sorted nodes and backward
+over them reversed.  What is recorded is one path: a Python `if` on a value is not seen again,
+so that taking a value out of a traced tensor warns with the line.
+"""
+
+from __future__ import annotations
+
+import inspect
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from chainrule.engine import state
+from chainrule.engine.anomaly import calling_line
+from chainrule.engine.dispatch import current_backend
+from chainrule.engine.graph import Slot
+from chainrule.engine.op import Array, Op, Spec
+from chainrule.engine.tensor import Tensor, as_tensor
+from chainrule.errors import GraphError, ShapeError, failure
+
+
+class GraphNode:
+    """One gate: an input, a constant or parameter, or an operation.
+
+    `op` is None for sources; `inputs` are the nodes it reads; `value` and `gradient` are
+    tensors (tuples for an operation with several outputs), None before forward and backward.
+    """
+
+    def __init__(self, name: str, kind: str, op: Op | None, edges: list[tuple[GraphNode, int]]):
+        self.name = name
+        self.kind = kind
+        self.op = op
+        self.edges = edges
+        self.tensor: Tensor | None = None  # the live tensor of a parameter or constant
+        self.is_output = False
+        self._values: list[Array] = []
+        self._slots: dict[int, Slot] = {}
+        self._run: Any = None
+
+    @property
+    def inputs(self) -> list[GraphNode]:
+        """The nodes whose values this one reads."""
+        return [node for node, _ in self.edges]
+
+    @property
+    def value(self) -> Any:
+        """What forward computed."""
+        values = tuple([Tensor(v) for v in self._values])
+        return (values if len(values) > 1 else values[0]) if values else None
+
+    @property
+    def gradient(self) -> Any:
+        """The gradient of the output by this value, as far as backward has gathered it."""
+        if not self._slots:
+            return None
+        found = [Tensor(self._slots[i].array) if i in self._slots else None
+                 for i in range(len(self._values))]  # fmt: skip
+        return tuple(found) if len(found) > 1 else found[0]
+
+    def forward(self) -> Any:
+        """Compute the value from the inputs' values; forget the gradient."""
+        self._slots = {}
+        if self.op is None:
+            if self.tensor is not None:
+                self._values = [self.tensor.array]
+            elif not self._values:
+                raise GraphError(f"graph input {self.name!r} has no value yet; call graph.forward")
+            return self.value
+        arrays = [node._values[index] for node, index in self.edges]
+        if self.op.infers:
+            self.op.infer(*[Spec(a.shape, a.dtype) for a in arrays])
+        kernel = current_backend().select(self.op, arrays)
+        outputs, saved = kernel.forward(self.op, arrays)
+        self._values = [np.asarray(y) for y in outputs]
+        self._run = (kernel, saved)
+        return self.value
+
+    def backward(self) -> None:
+        """Add to the inputs' gradients what this gate passes on: local times upstream.
+
+        The graph's output begins with gradient 1 if it has none.  A gate that no gradient
+        reached does nothing.
+        """
+        if not self._slots and self.is_output:
+            self.seed(None)
+        if self.op is None or not self._slots:
+            return
+        if self._run is None:
+            raise GraphError(f"gate {self.name!r}: backward before forward")
+        kernel, saved = self._run
+        gys = tuple(
+            [self._slots[i].array if i in self._slots else None for i in range(len(self._values))]
+        )
+        needs = tuple([n._values[i].dtype.kind == "f" for n, i in self.edges])
+        gradients = kernel.backward(self.op, saved, gys if len(gys) > 1 else gys[0], needs)
+        for (node, index), gradient in zip(self.edges, gradients, strict=True):
+            if gradient is not None:
+                node._add(index, gradient)
+
+    def seed(self, gradient: Any) -> None:
+        """Set the gradient that arrives from above; 1 for a value of one element if None."""
+        value = self._values[0]
+        if gradient is None:
+            if value.size != 1:
+                raise ShapeError(
+                    f"graph.backward: expected a value of one element, the output {self.name!r} is "
+                    f"{value.shape}; pass gradient="
+                )
+            array = np.ones_like(value)
+        else:
+            array = np.asarray(as_tensor(gradient).array, dtype=value.dtype)
+            if array.shape != value.shape:
+                raise failure(
+                    "graph.backward",
+                    f"a gradient of the output's shape {value.shape}",
+                    gradient=array,
+                )
+        self._add(0, array)
+
+    def _add(self, index: int, gradient: Array) -> None:
+        if index in self._slots:
+            self._slots[index].add(gradient)
+        else:
+            self._slots[index] = Slot(gradient, owned=False)
+
+    def __repr__(self) -> str:
+        made = (
+            "" if self.op is None else f" = {self.op!r} of {', '.join(n.name for n in self.inputs)}"
+        )
+        return f"<{self.kind} {self.name}{made}>"
+
+
+class Graph:
+    """A computational graph that runs again: see `capture`."""
+
+    def __init__(
+        self,
+        nodes: list[GraphNode],
+        inputs: list[GraphNode],
+        outputs: list[tuple[GraphNode, int]],
+        single: bool,
+    ) -> None:
+        self._nodes = nodes
+        self.inputs = inputs
+        self._outputs = outputs
+        self._single = single
+        for node, _ in outputs:
+            node.is_output = True
+
+    @property
+    def outputs(self) -> list[GraphNode]:
+        """The nodes of the outputs."""
+        return [node for node, _ in self._outputs]
+
+    @property
+    def parameters(self) -> list[GraphNode]:
+        """The sources that are learned: parameters that the function used."""
+        return [node for node in self._nodes if node.kind == "parameter"]
+
+    def nodes_topologically_sorted(self) -> list[GraphNode]:
+        """Give all nodes, every one after those it reads."""
+        return list(self._nodes)
+
+    def forward(self, *inputs: Any) -> Any:
+        """Run all gates on new inputs (on the last ones if none are given); give the outputs."""
+        if inputs:
+            if len(inputs) != len(self.inputs):
+                raise failure(
+                    "graph.forward", f"{len(self.inputs)} inputs, as captured", inputs=len(inputs)
+                )
+            for node, value in zip(self.inputs, inputs, strict=True):
+                node._values = [as_tensor(value).array]
+        for gate in self._nodes:
+            gate.forward()
+        found = tuple([Tensor(node._values[index]) for node, index in self._outputs])
+        return found[0] if self._single else found
+
+    def backward(self, gradient: Any = None) -> tuple[Any, ...]:
+        """Run all gates backwards; give the gradient of each input (None where none arrives).
+
+        `gradient` arrives at the output, 1 if left out; for several outputs a sequence of them.
+        """
+        for gate in self._nodes:
+            gate._slots = {}
+        given = [gradient] if self._single else gradient
+        if given is None:
+            given = [None] * len(self._outputs)
+        for (node, index), g in zip(self._outputs, given, strict=True):
+            if index == 0:
+                node.seed(g)
+            elif g is not None:
+                node._add(index, as_tensor(g).array)
+        for gate in reversed(self._nodes):
+            gate.backward()
+        return tuple([node.gradient for node in self.inputs])
+
+    def __iter__(self) -> Iterator[GraphNode]:
+        return iter(self._nodes)
+
+    def __len__(self) -> int:
+        return len(self._nodes)
+
+    def __repr__(self) -> str:
+        return "Graph(\n" + "".join(f"  {node!r}\n" for node in self._nodes) + ")"
+
+
+class _Recorder:
+    """Records the operations that run into nodes."""
+
+    def __init__(self) -> None:
+        self.nodes: list[GraphNode] = []
+        self.made: dict[int, tuple[GraphNode, int]] = {}
+        self.alive: list[Tensor] = []  # ids stay theirs while the recording lasts
+        self.names: Counter[str] = Counter()
+
+    def record(self, op: Op, kernel: Any, inputs: Any, outputs: Any) -> None:
+        node = GraphNode(self._name(op.name), "operation", op, [self._edge(t) for t in inputs])
+        node._values = [t.array for t in outputs]
+        self._keep(node, outputs)
+
+    def source(self, name: str, kind: str, tensor: Tensor) -> GraphNode:
+        node = GraphNode(name, kind, None, [])
+        node._values = [tensor.array]
+        if kind != "input":
+            node.tensor = tensor
+        self._keep(node, [tensor])
+        return node
+
+    def leak(self, tensor: Tensor, how: str) -> None:
+        if id(tensor) in self.made:
+            warnings.warn(
+                f"capture: {how} took a value out of the traced graph at {calling_line()}; "
+                "what depends on it is fixed in the graph",
+                stacklevel=4,
+            )
+
+    def _keep(self, node: GraphNode, tensors: Any) -> None:
+        self.nodes.append(node)
+        for index, tensor in enumerate(tensors):
+            self.made[id(tensor)] = (node, index)
+            self.alive.append(tensor)
+
+    def _edge(self, tensor: Tensor) -> tuple[GraphNode, int]:
+        if id(tensor) not in self.made:
+            kind = "parameter" if tensor.requires_grad and tensor.is_leaf else "constant"
+            self.source(self._name(kind), kind, tensor)
+        return self.made[id(tensor)]
+
+    def _name(self, base: str) -> str:
+        self.names[base] += 1
+        return base if self.names[base] == 1 else f"{base}_{self.names[base]}"
+
+
+def capture(fn: Callable[..., Any], *inputs: Any) -> Graph:
+    """Run `fn` on the inputs and give the computational graph of what ran.
+
+    The graph has `forward(*inputs)`, `backward()` returning the inputs' gradients, and
+    `nodes_topologically_sorted()`, whose nodes have a forward and a backward of their own.
+    Parameters stay live: a later change of theirs is seen by the next forward.
+
+    Raises TypeError if an output of `fn` is not a tensor that it computed from operations.
+
+    >>> import chainrule as cr
+    >>> graph = cr.capture(lambda x, y, z: (x + y) * z, -2.0, 5.0, -4.0)
+    >>> graph.forward()
+    tensor(-12.0)
+    >>> graph.backward()
+    (tensor(-4.0), tensor(-4.0), tensor(3.0))
+    """
+    recorder = _Recorder()
+    leaves = [_leaf(x) for x in inputs]
+    sources = [
+        recorder.source(name, "input", leaf)
+        for name, leaf in zip(_names(fn, len(leaves)), leaves, strict=True)
+    ]
+    token, grad = state.TRACER.set(recorder), state.GRAD.set(False)
+    try:
+        result = fn(*leaves)
+    finally:
+        state.TRACER.reset(token)
+        state.GRAD.reset(grad)
+    single = isinstance(result, Tensor)
+    outputs = [result] if single else list(result)
+    for y in outputs:
+        if not isinstance(y, Tensor) or id(y) not in recorder.made:
+            raise failure(
+                "capture", "outputs that the function computed from operations on tensors",
+                error=GraphError, output=y,
+            )  # fmt: skip
+    ends = [recorder.made[id(y)] for y in outputs]
+    return Graph(_needed(recorder.nodes, sources, ends), sources, ends, single)
+
+
+def _leaf(value: Any) -> Tensor:
+    tensor = as_tensor(value)
+    return Tensor(tensor.array, is_meta=tensor.is_meta)
+
+
+def _names(fn: Any, count: int) -> list[str]:
+    """Name the inputs as the function names its arguments."""
+    target = getattr(fn, "forward", fn)
+    try:
+        parameters = list(inspect.signature(target).parameters.values())
+    except (TypeError, ValueError):
+        parameters = []
+    names = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    return [names[i] if i < len(names) else f"input_{i}" for i in range(count)]
+
+
+def _needed(
+    nodes: list[GraphNode], sources: list[GraphNode], ends: list[tuple[GraphNode, int]]
+) -> list[GraphNode]:
+    """Drop the gates whose values no output reads."""
+    wanted = {id(node) for node in sources} | {id(node) for node, _ in ends}
+    for node in reversed(nodes):
+        if id(node) in wanted:
+            wanted |= {id(n) for n in node.inputs}
+    return [node for node in nodes if id(node) in wanted]

@@ -1,0 +1,116 @@
+"""State that follows the thread: whether gradients are recorded, watched, traced."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ContextDecorator
+from contextvars import ContextVar, Token
+from typing import Any, Protocol
+
+GRAD: ContextVar[bool] = ContextVar("chainrule_grad", default=True)
+ANOMALY: ContextVar[bool] = ContextVar("chainrule_anomaly", default=False)
+
+
+class Tracer(Protocol):
+    """What records the operations that run; see `engine.capture`."""
+
+    def record(self, op: Any, kernel: Any, inputs: Any, outputs: Any) -> None:
+        """Note one operation that ran."""
+
+    def leak(self, tensor: Any, how: str) -> None:
+        """Note that a value left the graph as a plain number or array."""
+
+
+TRACER: ContextVar[Tracer | None] = ContextVar("chainrule_tracer", default=None)
+
+
+class _Mode(ContextDecorator):
+    """A context manager and decorator that sets one ContextVar and restores it."""
+
+    def __init__(self, variable: ContextVar[bool], value: bool) -> None:
+        self._variable, self._value = variable, value
+        self._tokens: list[Token[bool]] = []
+
+    def __enter__(self) -> Any:
+        self._tokens.append(self._variable.set(self._value))
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._variable.reset(self._tokens.pop())
+
+    def _recreate_cm(self) -> _Mode:
+        return _Mode(self._variable, self._value)
+
+
+def _mode(variable: ContextVar[bool], value: bool, function: Callable[..., Any] | None) -> Any:
+    mode = _Mode(variable, value)
+    return mode if function is None else mode(function)
+
+
+def no_grad(function: Callable[..., Any] | None = None) -> Any:
+    """Record no graph inside: `with no_grad():`, or as a decorator.
+
+    >>> import chainrule as cr
+    >>> x = cr.tensor([1.0], requires_grad=True)
+    >>> with cr.no_grad():
+    ...     (2 * x).requires_grad
+    False
+    """
+    return _mode(GRAD, False, function)
+
+
+def enable_grad(function: Callable[..., Any] | None = None) -> Any:
+    """Record the graph inside, also within `no_grad`.
+
+    >>> import chainrule as cr
+    >>> x = cr.tensor([1.0], requires_grad=True)
+    >>> with cr.no_grad(), cr.enable_grad():
+    ...     (2 * x).requires_grad
+    True
+    """
+    return _mode(GRAD, True, function)
+
+
+class set_grad_enabled:
+    """Switch the recording of graphs on or off, at once; as a context manager until its end.
+
+    >>> import chainrule as cr
+    >>> with cr.set_grad_enabled(False):
+    ...     cr.is_grad_enabled()
+    False
+    """
+
+    def __init__(self, mode: bool) -> None:
+        self._token = GRAD.set(bool(mode))
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, *exc: object) -> None:
+        GRAD.reset(self._token)
+
+
+def is_grad_enabled() -> bool:
+    """Tell whether operations record a graph in this thread.
+
+    >>> import chainrule as cr
+    >>> cr.is_grad_enabled()
+    True
+    """
+    return GRAD.get()
+
+
+def detect_anomaly(function: Callable[..., Any] | None = None) -> Any:
+    """Watch every operation inside and stop at the first NaN or infinity it makes.
+
+    The AnomalyError names the operation, forward or backward, and the line that called it.
+    The forward must run inside too for a backward to know its line.  References run here,
+    never a fast backend.
+
+    >>> import chainrule as cr
+    >>> with cr.detect_anomaly():
+    ...     cr.log(cr.tensor([0.0]))  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    chainrule.errors.AnomalyError: forward of Log() gave 1 value that is not finite ...
+    """
+    return _mode(ANOMALY, True, function)
