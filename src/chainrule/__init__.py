@@ -55,6 +55,9 @@ _DTYPE_ALIASES = {
 }  # fmt: skip
 
 
+_METHODS_ONLY = {"backward"}
+
+
 def _load_operations() -> None:
     """Load the rooms whose functions the tensors' operators look up."""
     importlib.import_module("chainrule.engine.graph")
@@ -80,11 +83,11 @@ def _find(name: str) -> Any:
         return importlib.import_module("numpy").dtype(_DTYPE_ALIASES.get(name, name))
     if not name.startswith("_"):
         importlib.import_module("chainrule.ops")
-        if name in FUNCTIONS:
+        if name in FUNCTIONS and name not in _METHODS_ONLY:
             return FUNCTIONS[name]
     raise AttributeError(f"module 'chainrule' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
     importlib.import_module("chainrule.ops")
-    return sorted({*globals(), *_ROOMS, *_HOME, *_DTYPES, *_DTYPE_ALIASES, *FUNCTIONS})
+    return sorted({*globals(), *_ROOMS, *_HOME, *_DTYPES, *_DTYPE_ALIASES, *FUNCTIONS} - _METHODS_ONLY)

@@ -100,6 +100,13 @@ def test_a_users_function_is_one_gate() -> None:
     assert graph.backward()[0].item() == 2
 
 
+def test_a_detached_value_is_live_but_passes_no_gradient() -> None:
+    graph = cr.capture(lambda x: x * x.detach(), 3.0)
+    assert graph.backward()[0].item() == 3
+    assert graph.forward(5.0).item() == 25
+    assert graph.backward()[0].item() == 5
+
+
 @pytest.mark.parametrize("take", [float, bool, lambda t: t.item(), lambda t: t.detach().numpy()])
 def test_taking_a_value_out_warns_with_the_line(take: object) -> None:
     with pytest.warns(UserWarning, match=r"test_capture\.py:\d+"):

@@ -11,6 +11,7 @@ import inspect
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -209,18 +210,37 @@ class Graph:
         return "Graph(\n" + "".join(f"  {node!r}\n" for node in self._nodes) + ")"
 
 
+@dataclass(frozen=True)
+class Detach(Op, register=False):
+    """y = x, and no gradient: what `Tensor.detach` did to a traced value."""
+
+    def infer(self, x: Spec) -> tuple[Spec, ...]:
+        """The same, without a gradient."""
+        return (x._replace(differentiable=False),)
+
+    def forward(self, xp: Any, x: Array) -> tuple[tuple[Array, ...], Any]:
+        """Hand the array on."""
+        return (x,), None
+
+    def backward(self, xp: Any, saved: Any, gy: Any, needs: tuple[bool, ...]) -> tuple[Any, ...]:
+        """Stop."""
+        return (None,)
+
+
 class _Recorder:
     """Records the operations that run into nodes."""
 
     def __init__(self) -> None:
         self.nodes: list[GraphNode] = []
         self.made: dict[int, tuple[GraphNode, int]] = {}
+        self.arrays: dict[int, tuple[GraphNode, int]] = {}
         self.alive: list[Tensor] = []  # ids stay theirs while the recording lasts
         self.names: Counter[str] = Counter()
 
-    def record(self, op: Op, kernel: Any, inputs: Any, outputs: Any) -> None:
+    def record(self, op: Op, run: Any, inputs: Any, outputs: Any) -> None:
         node = GraphNode(self._name(op.name), "operation", op, [self._edge(t) for t in inputs])
         node._values = [t.array for t in outputs]
+        node._run = run
         self._keep(node, outputs)
 
     def source(self, name: str, kind: str, tensor: Tensor) -> GraphNode:
@@ -232,7 +252,7 @@ class _Recorder:
         return node
 
     def leak(self, tensor: Tensor, how: str) -> None:
-        if id(tensor) in self.made:
+        if id(tensor) in self.made or id(tensor.array) in self.arrays:
             warnings.warn(
                 f"capture: {how} took a value out of the traced graph at {calling_line()}; "
                 "what depends on it is fixed in the graph",
@@ -243,10 +263,18 @@ class _Recorder:
         self.nodes.append(node)
         for index, tensor in enumerate(tensors):
             self.made[id(tensor)] = (node, index)
+            self.arrays[id(tensor.array)] = (node, index)
             self.alive.append(tensor)
 
     def _edge(self, tensor: Tensor) -> tuple[GraphNode, int]:
-        if id(tensor) not in self.made:
+        if id(tensor) not in self.made and id(tensor.array) in self.arrays:
+            edge = self.arrays[id(tensor.array)]
+            node = GraphNode(self._name("detach"), "operation", Detach(), [edge])
+            node._values, node._run = [tensor.array], (current_backend().reference, None)
+            self.made[id(tensor)] = (node, 0)
+            self.nodes.append(node)
+            self.alive.append(tensor)
+        elif id(tensor) not in self.made:
             kind = "parameter" if tensor.requires_grad and tensor.is_leaf else "constant"
             self.source(self._name(kind), kind, tensor)
         return self.made[id(tensor)]

@@ -86,7 +86,7 @@ class Methods(Operators):
             if isinstance(value, str) and value in ("cpu", "meta", "cuda"):
                 device = value
             else:
-                dtype = getattr(value, "dtype", value)
+                dtype = value if isinstance(value, type) else getattr(value, "dtype", value)
         if device is not None and device != me.device:
             raise NotImplementedError(
                 f"to: expected device {me.device!r}, where this tensor is; got {device!r}"

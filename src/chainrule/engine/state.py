@@ -14,8 +14,8 @@ ANOMALY: ContextVar[bool] = ContextVar("chainrule_anomaly", default=False)
 class Tracer(Protocol):
     """What records the operations that run; see `engine.capture`."""
 
-    def record(self, op: Any, kernel: Any, inputs: Any, outputs: Any) -> None:
-        """Note one operation that ran."""
+    def record(self, op: Any, run: Any, inputs: Any, outputs: Any) -> None:
+        """Note one operation that ran; `run` is its kernel and what that saved."""
 
     def leak(self, tensor: Any, how: str) -> None:
         """Note that a value left the graph as a plain number or array."""
@@ -111,6 +111,6 @@ def detect_anomaly(function: Callable[..., Any] | None = None) -> Any:
     >>> with cr.detect_anomaly():
     ...     cr.log(cr.tensor([0.0]))  # doctest: +ELLIPSIS
     Traceback (most recent call last):
-    chainrule.errors.AnomalyError: forward of Log() gave 1 value that is not finite ...
+    chainrule.errors.AnomalyError: forward of Log(base=None) gave 1 value that is not finite, called ...
     """
     return _mode(ANOMALY, True, function)

@@ -366,7 +366,7 @@ def apply_all(op: Op, *inputs: Any) -> tuple[Tensor, ...]:
         anomaly.check_forward(op, [r.array for r in results], results[0]._node)
     tracer = state.TRACER.get()
     if tracer is not None:
-        tracer.record(op, kernel, tensors, results)
+        tracer.record(op, (kernel, saved), tensors, results)
     return results
 
 

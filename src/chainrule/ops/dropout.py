@@ -1,0 +1,196 @@
+"""Dropout: values, or whole channels, are dropped at random during training."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from chainrule.engine.op import Array, Op, Spec, public
+from chainrule.engine.random import Generator, default_generator
+from chainrule.engine.sample import Sample, booleans, normal
+from chainrule.engine.tensor import Tensor, apply, as_tensor
+from chainrule.errors import KindError, failure
+from chainrule.ops.formulas import number, quiet
+
+
+@dataclass(frozen=True)
+class Dropout(Op):
+    """y = x * mask * scale, where the mask says what stays.  gx = gy * mask * scale.
+
+    The mask has the input's shape, or 1 along axes that are dropped together.
+    """
+
+    scale: float = 2.0
+
+    def infer(self, x: Spec, mask: Spec) -> tuple[Spec, ...]:
+        if x.dtype.kind != "f" and self.scale != 0:
+            raise failure(self, "a floating-point input", error=KindError, input=x)
+        if mask.dtype.kind != "b":
+            raise failure(self, "a boolean mask", error=KindError, mask=mask)
+        if mask.shape != x.shape and not _fits(mask.shape, x.shape):
+            raise failure(self, "a mask of the input's sizes, or 1", input=x, mask=mask)
+        return (x,)
+
+    @quiet
+    def forward(self, xp: Any, x: Array, mask: Array) -> tuple[tuple[Array, ...], Any]:
+        return (self._masked(x, mask),), mask
+
+    @quiet
+    def backward(self, xp: Any, saved: Any, gy: Any, needs: tuple[bool, ...]) -> tuple[Any, ...]:
+        return (self._masked(gy, saved) if needs[0] else None, None)
+
+    def _masked(self, x: Array, mask: Array) -> Array:
+        y = x * mask
+        if self.scale not in (0, 1):
+            y *= self.scale
+        return y
+
+    @classmethod
+    def samples(cls) -> Iterator[Sample]:
+        yield Sample(cls(2.0), normal(3, 4), booleans(3, 4))
+        yield Sample(cls(1 / 0.7), normal(2, 3, 5), booleans(2, 3, 5, p=0.7))
+        yield Sample(cls(2.0), normal(2, 3, 2, 2), booleans(2, 3, 1, 1))
+        yield Sample(cls(1.0), normal(3, 4), booleans(3, 4))
+        yield Sample(cls(0.0), normal(3), booleans(3, p=0.0))
+
+
+def _fits(mask: tuple[int, ...], shape: tuple[int, ...]) -> bool:
+    return len(mask) == len(shape) and all(m in (1, n) for m, n in zip(mask, shape, strict=True))
+
+
+def _probability(name: str, p: Any) -> float:
+    value = number(p, f"{name} p")
+    if not 0 <= value <= 1:
+        raise failure(name, "a probability p in [0, 1]", p=p)
+    return value
+
+
+def _drop(x: Tensor, p: float, shape: tuple[int, ...], generator: Generator | None) -> Tensor:
+    """Draw a mask of `shape`, in the order of the indices whatever the layout, and apply it."""
+    if x.is_meta or p == 1:
+        mask = np.broadcast_to(np.zeros((), np.bool_), shape)
+    else:
+        mask = (generator or default_generator()).bernoulli(1 - p, shape)
+    return apply(Dropout(0.0 if p == 1 else 1 / (1 - p)), x, mask)
+
+
+@public
+def dropout(
+    input: Tensor,
+    p: float = 0.5,
+    training: bool = True,
+    inplace: bool = False,
+    *,
+    generator: Generator | None = None,
+) -> Tensor:
+    """Set each value to 0 with probability p and divide the others by 1 - p (Srivastava, 2014).
+
+    So the expected value stays what it is when nothing is dropped, as in evaluation.
+
+    Shapes: any -> the same.  With `training=False` or p = 0 the tensor itself comes back; p = 1
+    gives zeros.  `inplace` is accepted and changes nothing.  The mask comes from `generator`,
+    or from the global one.  Raises ValueError for p outside [0, 1], TypeError for integers.
+
+    >>> import chainrule as cr
+    >>> y = cr.dropout(cr.ones(1000), 0.75, generator=cr.Generator(1))
+    >>> sorted(set(y.tolist()))
+    [0.0, 4.0]
+    """
+    probability = _probability("dropout", p)
+    x = as_tensor(input)
+    if not training or probability == 0:
+        return x
+    return _drop(x, probability, x.shape, generator)
+
+
+def _drop_channels(
+    name: str, x: Tensor, p: float, training: bool, batched: bool, generator: Generator | None
+) -> Tensor:
+    """Drop whole slices: one decision for each (image, channel), or each channel of one image."""
+    if not training or p == 0:
+        return x
+    decided = 2 if batched else 1
+    if x.ndim < decided or x.ndim == 0:
+        raise failure(name, "a tensor with channels", input=x)
+    return _drop(x, p, x.shape[:decided] + (1,) * (x.ndim - decided), generator)
+
+
+@public
+def dropout1d(
+    input: Tensor,
+    p: float = 0.5,
+    training: bool = True,
+    inplace: bool = False,
+    *,
+    generator: Generator | None = None,
+) -> Tensor:
+    """Drop whole channels of sequences with probability p, scale the others by 1 / (1 - p).
+
+    Shapes: (N, C, L) or (C, L) -> the same; any other raises ShapeError.  Else like `dropout`.
+
+    >>> import chainrule as cr
+    >>> cr.nn.functional.dropout1d(cr.ones(1, 3, 2), 0.5, generator=cr.Generator(1)).shape
+    (1, 3, 2)
+    """
+    probability = _probability("dropout1d", p)
+    x = as_tensor(input)
+    if x.ndim not in (2, 3):
+        raise failure("dropout1d", "a tensor (N, C, L) or (C, L)", input=x)
+    return _drop_channels("dropout1d", x, probability, training, x.ndim == 3, generator)
+
+
+@public
+def dropout2d(
+    input: Tensor,
+    p: float = 0.5,
+    training: bool = True,
+    inplace: bool = False,
+    *,
+    generator: Generator | None = None,
+) -> Tensor:
+    """Drop whole channels of images with probability p (Tompson et al., 2015).
+
+    Shapes: (N, C, H, W) -> the same.  Like PyTorch it takes three dimensions as (N, C, L), not
+    as one image, and warns; other numbers of dimensions warn too.  Else like `dropout`.
+
+    >>> import chainrule as cr
+    >>> y = cr.nn.functional.dropout2d(cr.ones(4, 8, 2, 2), generator=cr.Generator(1))
+    >>> bool((y[:, :, 0, 0] == y[:, :, 1, 1]).all())
+    True
+    """
+    probability = _probability("dropout2d", p)
+    x = as_tensor(input)
+    if x.ndim != 4:
+        taken = "three dimensions are taken as (N, C, L)" if x.ndim == 3 else "use dropout"
+        warnings.warn(f"dropout2d: expected (N, C, H, W), got {x.shape}; {taken}", stacklevel=2)
+    return _drop_channels("dropout2d", x, probability, training, True, generator)
+
+
+@public
+def dropout3d(
+    input: Tensor,
+    p: float = 0.5,
+    training: bool = True,
+    inplace: bool = False,
+    *,
+    generator: Generator | None = None,
+) -> Tensor:
+    """Drop whole channels of volumes with probability p, scale the others by 1 / (1 - p).
+
+    Shapes: (N, C, D, H, W) or (C, D, H, W) -> the same; other numbers of dimensions warn and
+    are taken as one unbatched volume, as PyTorch does.  Else like `dropout`.
+
+    >>> import chainrule as cr
+    >>> cr.nn.functional.dropout3d(cr.ones(2, 3, 1, 2, 2), training=False).shape
+    (2, 3, 1, 2, 2)
+    """
+    probability = _probability("dropout3d", p)
+    x = as_tensor(input)
+    if x.ndim not in (4, 5):
+        rule = "expected (N, C, D, H, W) or (C, D, H, W)"
+        warnings.warn(f"dropout3d: {rule}, got {x.shape}; use dropout", stacklevel=2)
+    return _drop_channels("dropout3d", x, probability, training, x.ndim == 5, generator)
