@@ -1,0 +1,405 @@
+"""Module: parameters, buffers and submodules by name, and a forward made of operations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+
+from chainrule.engine.promotion import as_dtype
+from chainrule.engine.random import construction
+from chainrule.engine.tensor import Handle, Tensor, mark_written
+from chainrule.errors import ChainruleError, CheckpointError, KindError, failure
+from chainrule.nn.byhand import drive_backward
+from chainrule.nn.parameter import Parameter
+from chainrule.nn.tracking import BackwardWatch, note_path
+
+
+class _Built(type):
+    """Gives every module under construction a random stream of its own; see engine.random."""
+
+    def __call__(cls, *args: Any, **options: Any) -> Any:
+        with construction():
+            return super().__call__(*args, **options)
+
+
+class Keys(NamedTuple):
+    """What `load_state_dict(strict=False)` could not match."""
+
+    missing_keys: list[str]
+    unexpected_keys: list[str]
+
+
+class Module(metaclass=_Built):
+    """Base of all layers and networks.
+
+    A subclass calls `super().__init__()`, assigns parameters, buffers and other modules to
+    attributes, and defines `forward`.  Names and meaning are PyTorch's; `backward` is ours.
+
+    >>> import chainrule as cr
+    >>> class Scale(cr.nn.Module):
+    ...     def __init__(self):
+    ...         super().__init__()
+    ...         self.weight = cr.nn.Parameter(cr.ones(1))
+    ...     def forward(self, x):
+    ...         return x * self.weight
+    >>> [name for name, _ in Scale().named_parameters()]
+    ['weight']
+    """
+
+    training: bool
+
+    def __init__(self) -> None:
+        values: dict[str, Any] = {
+            "training": True,
+            "_parameters": {},
+            "_buffers": {},
+            "_transient": set(),
+            "_modules": {},
+            "_forward_hooks": {},
+            "_forward_pre_hooks": {},
+            "_backward_hooks": {},
+        }
+        self.__dict__.update(values)
+
+    def forward(self, *inputs: Any, **options: Any) -> Any:
+        """Compute the output; every subclass defines it."""
+        raise NotImplementedError(f"{type(self).__name__} does not define forward(...)")
+
+    def __call__(self, *inputs: Any, **options: Any) -> Any:
+        """Run forward with the hooks; an error that leaves it tells the layer's path."""
+        try:
+            if self._forward_pre_hooks or self._forward_hooks or self._backward_hooks:
+                return self._call_hooked(inputs, options)
+            return self.forward(*inputs, **options)
+        except ChainruleError as error:
+            note_path(error, self)
+            raise
+
+    def _call_hooked(self, inputs: tuple[Any, ...], options: dict[str, Any]) -> Any:
+        for hook in list(self._forward_pre_hooks.values()):
+            changed = hook(self, inputs)
+            if changed is not None:
+                inputs = changed if isinstance(changed, tuple) else (changed,)
+        watch = BackwardWatch(self, self._backward_hooks) if self._backward_hooks else None
+        output = self.forward(*(watch.enter(inputs) if watch else inputs), **options)
+        for hook in list(self._forward_hooks.values()):
+            changed = hook(self, inputs, output)
+            output = output if changed is None else changed
+        return watch.leave(output) if watch else output
+
+    # Attributes
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        tables = self.__dict__
+        if "_modules" not in tables:
+            if isinstance(value, Parameter | Module):
+                raise AttributeError(
+                    f"{type(self).__name__}: call super().__init__() before assigning {name!r}"
+                )
+            object.__setattr__(self, name, value)
+            return
+        if isinstance(value, Parameter):
+            self._forget(name)
+            tables["_parameters"][name] = value
+        elif isinstance(value, Module):
+            self._forget(name)
+            tables["_modules"][name] = value
+        elif name in tables["_parameters"] and value is not None:
+            raise failure(
+                "assignment", f"a Parameter or None for {name!r}",
+                error=KindError, hint="write under no_grad() with .copy_(...)", value=type(value),
+            )  # fmt: skip
+        elif name in tables["_modules"] and value is not None:
+            raise failure(
+                "assignment", f"a Module or None for {name!r}", error=KindError, value=type(value)
+            )
+        elif name in tables["_parameters"] or name in tables["_modules"]:
+            table = "_parameters" if name in tables["_parameters"] else "_modules"
+            tables[table][name] = None
+        elif name in tables["_buffers"]:
+            if value is not None and not isinstance(value, Tensor):
+                raise failure(
+                    "assignment", f"a tensor or None for the buffer {name!r}",
+                    error=KindError, value=type(value),
+                )  # fmt: skip
+            tables["_buffers"][name] = value
+        else:
+            object.__setattr__(self, name, value)
+
+    def _forget(self, name: str) -> None:
+        for table in ("_parameters", "_buffers", "_modules"):
+            self.__dict__[table].pop(name, None)
+        self.__dict__.pop(name, None)
+
+    def __getattr__(self, name: str) -> Any:
+        for table in ("_parameters", "_buffers", "_modules"):
+            found = self.__dict__.get(table, {})
+            if name in found:
+                return found[name]
+        raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
+
+    def __delattr__(self, name: str) -> None:
+        for table in ("_parameters", "_buffers", "_modules"):
+            if name in self.__dict__[table]:
+                del self.__dict__[table][name]
+                return
+        object.__delattr__(self, name)
+
+    def __dir__(self) -> list[str]:
+        return sorted({*object.__dir__(self), *self._parameters, *self._buffers, *self._modules})
+
+    def register_parameter(self, name: str, param: Parameter | None) -> None:
+        """Add a parameter, or None for one that is switched off, under a name."""
+        _check_name(self, name)
+        self._parameters[name] = None
+        setattr(self, name, param)
+
+    def register_buffer(self, name: str, tensor: Tensor | None, persistent: bool = True) -> None:
+        """Add a tensor that is state but not learned; in `state_dict` if persistent."""
+        _check_name(self, name)
+        self._buffers[name] = tensor
+        (self._transient.discard if persistent else self._transient.add)(name)
+
+    def add_module(self, name: str, module: Module | None) -> None:
+        """Add a submodule under a name."""
+        _check_name(self, name)
+        self._modules[name] = module
+
+    register_module = add_module
+
+    # Walking
+
+    def named_modules(
+        self, memo: set[int] | None = None, prefix: str = ""
+    ) -> Iterator[tuple[str, Module]]:
+        """Yield this module and all below with dotted names, each module once."""
+        memo = set() if memo is None else memo
+        if id(self) in memo:
+            return
+        memo.add(id(self))
+        yield prefix, self
+        for name, child in self._modules.items():
+            if child is not None:
+                yield from child.named_modules(memo, f"{prefix}.{name}" if prefix else name)
+
+    def modules(self) -> Iterator[Module]:
+        """Yield this module and all below, each once."""
+        return (module for _, module in self.named_modules())
+
+    def named_children(self) -> Iterator[tuple[str, Module]]:
+        """Yield the direct submodules with their names, each once."""
+        seen: set[int] = set()
+        for name, child in self._modules.items():
+            if child is not None and id(child) not in seen:
+                seen.add(id(child))
+                yield name, child
+
+    def children(self) -> Iterator[Module]:
+        """Yield the direct submodules, each once."""
+        return (child for _, child in self.named_children())
+
+    def _named(
+        self, table: str, prefix: str, recurse: bool, duplicates: bool = False
+    ) -> Iterator[tuple[str, Any]]:
+        seen: set[int] = set()
+        for path, module in self.named_modules(prefix=prefix) if recurse else [(prefix, self)]:
+            for name, value in module.__dict__[table].items():
+                if value is not None and (duplicates or id(value) not in seen):
+                    seen.add(id(value))
+                    yield f"{path}.{name}" if path else name, value
+
+    def named_parameters(
+        self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True
+    ) -> Iterator[tuple[str, Parameter]]:
+        """Yield all parameters with dotted names; a shared one once, under its first name."""
+        return self._named("_parameters", prefix, recurse, not remove_duplicate)
+
+    def parameters(self, recurse: bool = True) -> Iterator[Parameter]:
+        """Yield all parameters, each once."""
+        return (p for _, p in self.named_parameters(recurse=recurse))
+
+    def named_buffers(self, prefix: str = "", recurse: bool = True) -> Iterator[tuple[str, Tensor]]:
+        """Yield all buffers with dotted names."""
+        return self._named("_buffers", prefix, recurse)
+
+    def buffers(self, recurse: bool = True) -> Iterator[Tensor]:
+        """Yield all buffers."""
+        return (b for _, b in self.named_buffers(recurse=recurse))
+
+    def get_submodule(self, target: str) -> Module:
+        """Find a submodule by its dotted name; '' is the module itself."""
+        module: Any = self
+        for part in target.split(".") if target else []:
+            module = module._modules.get(part)
+            if module is None:
+                raise AttributeError(f"{type(self).__name__} has no submodule {target!r}")
+        found: Module = module
+        return found
+
+    def apply(self, fn: Callable[[Module], Any]) -> Self:
+        """Call `fn` on every submodule, then on this one."""
+        for child in self.children():
+            child.apply(fn)
+        fn(self)
+        return self
+
+    # State
+
+    def state_dict(self, *, prefix: str = "") -> dict[str, Tensor]:
+        """Give every parameter and persistent buffer by dotted name, sharing memory."""
+        found: dict[str, Tensor] = {}
+        for name, p in self._parameters.items():
+            if p is not None:
+                found[prefix + name] = p.detach()
+        for name, b in self._buffers.items():
+            if b is not None and name not in self._transient:
+                found[prefix + name] = b.detach()
+        for name, child in self._modules.items():
+            if child is not None:
+                found |= child.state_dict(prefix=f"{prefix}{name}.")
+        return found
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True) -> Keys:
+        """Copy values in by name; all names and shapes are checked before anything is written.
+
+        Raises CheckpointError (a RuntimeError) for shapes that differ, and, if `strict`, for
+        names that are missing or unexpected, listing all of them.
+        """
+        own = self.state_dict()
+        missing = [key for key in own if key not in state_dict]
+        unexpected = [key for key in state_dict if key not in own]
+        shapes = [
+            f"{key} is {_shape(state_dict[key])}, expected {target.shape}"
+            for key, target in own.items()
+            if key in state_dict and _shape(state_dict[key]) != target.shape
+        ]
+        wrong = [f"of another shape: {'; '.join(shapes)}"] if shapes else []
+        if strict:
+            wrong += [f"missing: {', '.join(missing)}"] if missing else []
+            wrong += [f"unexpected: {', '.join(unexpected)}"] if unexpected else []
+        if wrong:
+            raise CheckpointError(
+                f"load_state_dict: this state belongs to another {type(self).__name__}: "
+                + "; ".join(wrong)
+            )
+        for key, target in own.items():
+            if key in state_dict:
+                value = state_dict[key]
+                target.array[...] = value.array if isinstance(value, Tensor) else value
+                mark_written(target)
+        return Keys(missing, unexpected)
+
+    def train(self, mode: bool = True) -> Self:
+        """Switch to training (dropout drops, batch norm uses the batch), or back if not `mode`."""
+        for module in self.modules():
+            module.training = bool(mode)
+        return self
+
+    def eval(self) -> Self:
+        """Switch to evaluation."""
+        return self.train(False)
+
+    def requires_grad_(self, requires_grad: bool = True) -> Self:
+        """Let gradients flow to all parameters, or to none."""
+        for p in self.parameters():
+            p.requires_grad = requires_grad
+        return self
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Forget all parameters' gradients, or set them to 0."""
+        for p in self.parameters():
+            if set_to_none or p.grad is None:
+                p.grad = None
+            else:
+                p.grad = Tensor(np.zeros_like(p.grad.array))
+
+    def to(self, dtype: Any = None, *, device: str | None = None) -> Self:
+        """Convert all floating-point parameters and buffers, in place."""
+        if isinstance(dtype, str) and dtype in ("cpu", "meta", "cuda"):
+            dtype, device = None, dtype
+        if device not in (None, "cpu"):
+            raise NotImplementedError(f"Module.to: only device 'cpu' is here, got {device!r}")
+        if dtype is not None:
+            kind = as_dtype(dtype)
+            if kind.kind != "f":
+                raise failure("Module.to", "a floating-point dtype", error=KindError, dtype=kind)
+            for tensor in [*self.parameters(), *self.buffers()]:
+                if tensor.dtype.kind == "f":
+                    tensor.array = tensor.array.astype(kind, order="K", copy=False)
+                    tensor.grad = None if tensor.grad is None else tensor.grad.to(kind)
+        return self
+
+    def float(self) -> Self:
+        """Convert parameters and buffers to float32."""
+        return self.to(np.float32)
+
+    def double(self) -> Self:
+        """Convert parameters and buffers to float64."""
+        return self.to(np.float64)
+
+    # Hooks
+
+    def register_forward_pre_hook(self, hook: Callable[..., Any]) -> Handle:
+        """Call hook(module, inputs) before forward; it may return other inputs."""
+        return Handle(self._forward_pre_hooks, hook)
+
+    def register_forward_hook(self, hook: Callable[..., Any]) -> Handle:
+        """Call hook(module, inputs, output) after forward; it may return another output."""
+        return Handle(self._forward_hooks, hook)
+
+    def register_full_backward_hook(self, hook: Callable[..., Any]) -> Handle:
+        """Call hook(module, gx, gy), both tuples, when the gradients of the inputs are known.
+
+        A layer of one input may get another gradient for it from the hook's result.
+        """
+        return Handle(self._backward_hooks, hook)
+
+    # By hand
+
+    def backward(self, *inputs_and_gradient: Any) -> Any:
+        """Drive the layer by hand: `y = lin.forward(x); gx = lin.backward(x, gy)`.
+
+        Takes the inputs of forward, then the gradient of its output.  Runs the forward again with
+        the last random mask, leaves buffers as they were, adds to the parameters' `.grad`, and
+        returns the gradient of the input (a tuple for several; None for one that has none).
+        """
+        *inputs, gy = inputs_and_gradient
+        return drive_backward(self, inputs, gy)
+
+    # Text
+
+    def extra_repr(self) -> str:
+        """Describe the settings in the module's line of the repr."""
+        return ""
+
+    def __repr__(self) -> str:
+        lines = self.extra_repr().split("\n") if self.extra_repr() else []
+        children = [
+            f"({name}): " + repr(child).replace("\n", "\n  ")
+            for name, child in self._modules.items()
+        ]
+        if not children and len(lines) <= 1:
+            return f"{type(self).__name__}({''.join(lines)})"
+        inner = "\n  ".join([*lines, *children])
+        return f"{type(self).__name__}(\n  {inner}\n)"
+
+
+def _shape(value: Any) -> tuple[int, ...]:
+    shape: tuple[int, ...] = np.shape(value.array if isinstance(value, Tensor) else value)
+    return shape
+
+
+def _check_name(module: Module, name: str) -> None:
+    if "_modules" not in module.__dict__:
+        raise AttributeError(f"{type(module).__name__}: call super().__init__() first")
+    if not isinstance(name, str):
+        raise failure("register", "a name that is a string", error=KindError, name=name)
+    if "." in name or not name:
+        raise KeyError(f"register: a name without dots and not empty; got {name!r}")
+    taken = hasattr(module, name) and not any(
+        name in module.__dict__[t] for t in ("_parameters", "_buffers", "_modules")
+    )
+    if taken:
+        raise KeyError(f"register: {type(module).__name__} has an attribute {name!r} already")

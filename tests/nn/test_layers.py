@@ -1,0 +1,355 @@
+"""Every layer: settings, shapes, repr, copies, the same values as its function."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import pickle
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import chainrule as cr
+from chainrule import nn
+from chainrule.nn import functional as F  # noqa: N812
+
+IMAGES = (2, 4, 6, 6)
+
+# Each layer as one would write it, its repr, and the shape it takes.
+LAYERS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
+    "Linear(in_features=6, out_features=3, bias=True)": (lambda: nn.Linear(6, 3), (2, 6)),
+    "Linear(in_features=6, out_features=3, bias=False)": (
+        lambda: nn.Linear(6, 3, bias=False),
+        IMAGES,
+    ),
+    "Flatten(start_dim=1, end_dim=-1)": (lambda: nn.Flatten(), IMAGES),
+    "Flatten(start_dim=0, end_dim=2)": (lambda: nn.Flatten(0, 2), IMAGES),
+    "Unflatten(dim=1, unflattened_size=(2, 2))": (lambda: nn.Unflatten(1, (2, 2)), IMAGES),
+    "Identity()": (lambda: nn.Identity(), IMAGES),
+    "Conv1d(4, 6, kernel_size=(3,), stride=(2,), padding=(1,))": (
+        lambda: nn.Conv1d(4, 6, 3, stride=2, padding=1),
+        (2, 4, 7),
+    ),
+    "Conv2d(4, 6, kernel_size=(3, 3), stride=(1, 1))": (lambda: nn.Conv2d(4, 6, 3), IMAGES),
+    "Conv2d(4, 6, kernel_size=(3, 1), stride=(2, 1), padding=(1, 0), dilation=(1, 2), groups=2, "
+    "bias=False)": (
+        lambda: nn.Conv2d(4, 6, (3, 1), (2, 1), (1, 0), (1, 2), groups=2, bias=False),
+        IMAGES,
+    ),
+    "Conv2d(4, 6, kernel_size=(3, 3), stride=(1, 1), padding=same, padding_mode=reflect)": (
+        lambda: nn.Conv2d(4, 6, 3, padding="same", padding_mode="reflect"),
+        IMAGES,
+    ),
+    "Conv3d(4, 6, kernel_size=(1, 2, 3), stride=(1, 1, 1))": (
+        lambda: nn.Conv3d(4, 6, (1, 2, 3)),
+        (1, 4, 3, 3, 3),
+    ),
+    "Unfold(kernel_size=2, dilation=1, padding=0, stride=1)": (lambda: nn.Unfold(2), IMAGES),
+    "Fold(output_size=(4, 5), kernel_size=2, dilation=1, padding=0, stride=1)": (
+        lambda: nn.Fold((4, 5), 2),
+        (2, 8, 12),
+    ),
+    "MaxPool1d(kernel_size=2, stride=2, padding=0, dilation=1, ceil_mode=False)": (
+        lambda: nn.MaxPool1d(2),
+        (2, 4, 7),
+    ),
+    "MaxPool2d(kernel_size=(3, 2), stride=2, padding=1, dilation=1, ceil_mode=True)": (
+        lambda: nn.MaxPool2d((3, 2), 2, 1, ceil_mode=True),
+        IMAGES,
+    ),
+    "MaxPool3d(kernel_size=2, stride=2, padding=0, dilation=1, ceil_mode=False)": (
+        lambda: nn.MaxPool3d(2),
+        (1, 4, 3, 3, 3),
+    ),
+    "AvgPool1d(kernel_size=(2,), stride=(2,), padding=(0,))": (
+        lambda: nn.AvgPool1d(2),
+        (2, 4, 7),
+    ),
+    "AvgPool2d(kernel_size=3, stride=2, padding=1)": (lambda: nn.AvgPool2d(3, 2, 1), IMAGES),
+    "AvgPool3d(kernel_size=2, stride=2, padding=0)": (lambda: nn.AvgPool3d(2), (1, 4, 3, 3, 3)),
+    "AdaptiveAvgPool1d(output_size=3)": (lambda: nn.AdaptiveAvgPool1d(3), (2, 4, 7)),
+    "AdaptiveAvgPool2d(output_size=(3, None))": (
+        lambda: nn.AdaptiveAvgPool2d((3, None)),
+        IMAGES,
+    ),
+    "AdaptiveAvgPool3d(output_size=1)": (lambda: nn.AdaptiveAvgPool3d(1), (1, 4, 3, 3, 3)),
+    "AdaptiveMaxPool1d(output_size=3)": (lambda: nn.AdaptiveMaxPool1d(3), (2, 4, 7)),
+    "AdaptiveMaxPool2d(output_size=2)": (lambda: nn.AdaptiveMaxPool2d(2), IMAGES),
+    "AdaptiveMaxPool3d(output_size=2)": (lambda: nn.AdaptiveMaxPool3d(2), (1, 4, 3, 3, 3)),
+    "BatchNorm1d(4, eps=1e-05, momentum=0.1, affine=True, bias=True, track_running_stats=True)": (
+        lambda: nn.BatchNorm1d(4),
+        (3, 4, 5),
+    ),
+    "BatchNorm2d(4, eps=0.001, momentum=None, affine=True, bias=False, track_running_stats=True)": (
+        lambda: nn.BatchNorm2d(4, 1e-3, None, bias=False),
+        IMAGES,
+    ),
+    "BatchNorm3d(4, eps=1e-05, momentum=0.1, affine=False, bias=False, "
+    "track_running_stats=False)": (
+        lambda: nn.BatchNorm3d(4, affine=False, track_running_stats=False),
+        (1, 4, 3, 3, 3),
+    ),
+    "LocalResponseNorm(5, alpha=0.0001, beta=0.75, k=1.0)": (
+        lambda: nn.LocalResponseNorm(5),
+        IMAGES,
+    ),
+    "Dropout(p=0.5, inplace=False)": (lambda: nn.Dropout(), IMAGES),
+    "Dropout1d(p=0.5, inplace=False)": (lambda: nn.Dropout1d(), (2, 4, 7)),
+    "Dropout2d(p=0.2, inplace=True)": (lambda: nn.Dropout2d(0.2, True), IMAGES),
+    "Dropout3d(p=0.5, inplace=False)": (lambda: nn.Dropout3d(), (1, 4, 3, 3, 3)),
+    "ReLU()": (lambda: nn.ReLU(), IMAGES),
+    "ReLU(inplace=True)": (lambda: nn.ReLU(True), IMAGES),
+    "LeakyReLU(negative_slope=0.2)": (lambda: nn.LeakyReLU(0.2), IMAGES),
+    "PReLU(num_parameters=4)": (lambda: nn.PReLU(4), IMAGES),
+    "ELU(alpha=1.0)": (lambda: nn.ELU(), IMAGES),
+    "Softplus(beta=1.0, threshold=20.0)": (lambda: nn.Softplus(), IMAGES),
+    "Sigmoid()": (lambda: nn.Sigmoid(), IMAGES),
+    "Tanh()": (lambda: nn.Tanh(), IMAGES),
+    "LogSigmoid()": (lambda: nn.LogSigmoid(), IMAGES),
+    "Softmax(dim=1)": (lambda: nn.Softmax(1), IMAGES),
+    "LogSoftmax(dim=-1)": (lambda: nn.LogSoftmax(dim=-1), IMAGES),
+    "Softmin(dim=0)": (lambda: nn.Softmin(0), IMAGES),
+    "Maxout(pool_size=2, dim=1)": (lambda: nn.Maxout(2), IMAGES),
+}
+every = pytest.mark.parametrize("text", LAYERS)
+
+
+def build(text: str) -> tuple[nn.Module, tuple[int, ...]]:
+    make, shape = LAYERS[text]
+    return make(), shape
+
+
+def output(layer: nn.Module, x: cr.Tensor) -> np.ndarray:
+    cr.manual_seed(5)
+    return np.array(layer(x).detach())
+
+
+def test_every_layer_stands_in_the_table() -> None:
+    listed = {type(make()) for make, _ in LAYERS.values()}
+    layers = {
+        value
+        for name in nn.__all__
+        if isinstance(value := getattr(nn, name), type)
+        and issubclass(value, nn.Module)
+        and not name.endswith(("Loss", "List", "Dict", "Module", "Sequential"))
+    }
+    assert layers == listed
+
+
+@every
+def test_repr_shows_the_settings(text: str) -> None:
+    assert repr(build(text)[0]) == text
+
+
+@every
+def test_gradients_reach_input_and_parameters(text: str) -> None:
+    layer, shape = build(text)
+    x = cr.randn(*shape, requires_grad=True)
+    layer(x).sum().backward()
+    assert x.grad is not None
+    for name, p in layer.named_parameters():
+        assert p.grad is not None, name
+        assert p.grad.shape == p.shape
+
+
+@every
+@pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m))])
+def test_copies_are_equal_and_independent(text: str, duplicate: Callable[[Any], Any]) -> None:
+    layer, shape = build(text)
+    twin = duplicate(layer)
+    assert type(twin) is type(layer)
+    assert repr(twin) == text
+    x = cr.randn(*shape)
+    np.testing.assert_array_equal(output(twin, x), output(layer, x))
+    for p, q in zip(layer.parameters(), twin.parameters(), strict=True):
+        assert not np.shares_memory(p.array, q.array)
+
+
+@every
+def test_double_precision_stays(text: str) -> None:
+    layer, shape = build(text)
+    layer.double()
+    assert layer(cr.randn(*shape, dtype=cr.float64)).dtype == np.float64
+
+
+@every
+def test_on_meta_there_are_shapes_without_values(text: str) -> None:
+    layer, shape = build(text)
+    expected = layer(cr.randn(*shape)).shape
+    state = {name: np.array(t) for name, t in layer.state_dict().items()}
+    given = layer(cr.zeros(*shape, device="meta"))
+    assert given.is_meta
+    assert given.shape == expected
+    for name, t in layer.state_dict().items():
+        np.testing.assert_array_equal(t, state[name], err_msg=name)
+
+
+@every
+def test_signature_and_docstring_are_there(text: str) -> None:
+    cls = type(build(text)[0])
+    doc = inspect.getdoc(cls) or ""
+    assert ">>>" in doc
+    assert getattr(nn, cls.__name__) is cls
+    assert cls.__module__.startswith("chainrule.nn.")
+
+
+@every
+def test_by_hand_gradient_is_the_graphs(text: str) -> None:
+    layer, shape = build(text)
+    x = cr.randn(*shape, requires_grad=True)
+    y = layer(x)
+    gy = cr.randn(*y.shape)
+    y.backward(gy)
+    expected = {n: np.array(p.grad) for n, p in layer.named_parameters()}
+    layer.zero_grad()
+    gx = layer.backward(x.detach(), gy)
+    np.testing.assert_allclose(gx, x.grad, rtol=1e-6, atol=1e-6)
+    for n, p in layer.named_parameters():
+        np.testing.assert_allclose(p.grad, expected[n], rtol=1e-6, atol=1e-6)
+
+
+def test_layers_built_on_meta_hold_no_memory() -> None:
+    big = nn.Linear(100_000, 100_000, device="meta")
+    assert big.weight.is_meta
+    assert big.weight.requires_grad
+    assert big.weight.shape == (100_000, 100_000)
+    assert big(cr.zeros(3, 100_000, device="meta")).shape == (3, 100_000)
+    conv = nn.Conv2d(4, 4, 3, device="meta", dtype=cr.float64)
+    assert conv.weight.dtype == np.float64
+    assert nn.BatchNorm2d(4, device="meta").running_mean.is_meta
+
+
+def test_settings_are_attributes_and_may_change() -> None:
+    layer = nn.LeakyReLU(0.5)
+    x = cr.tensor([-2.0, 2.0])
+    assert layer.negative_slope == 0.5
+    layer.negative_slope = 0.25
+    assert layer(x).tolist() == [-0.5, 2.0]
+    assert repr(layer) == "LeakyReLU(negative_slope=0.25)"
+    conv = nn.Conv2d(4, 6, 3, 2, 1)
+    assert (conv.in_channels, conv.out_channels, conv.groups) == (4, 6, 1)
+    assert (conv.kernel_size, conv.stride, conv.padding) == ((3, 3), (2, 2), (1, 1))
+    assert conv.dilation == (1, 1)
+    assert conv.padding_mode == "zeros"
+    pool = nn.MaxPool2d(3, return_indices=True)
+    assert (pool.kernel_size, pool.stride) == (3, 3)
+    values, indices = pool(cr.randn(1, 1, 6, 6))
+    assert indices.dtype == np.int64
+    assert values.shape == indices.shape
+
+
+def test_stateless_signatures() -> None:
+    assert str(inspect.signature(nn.ELU)) == "(alpha=1.0, inplace=False)"
+    assert str(inspect.signature(nn.Softmax)) == "(dim=None)"
+    for wrong in (
+        lambda: nn.ReLU(1, 2),
+        lambda: nn.Sigmoid(3),
+        lambda: nn.Maxout(),
+        lambda: nn.ELU(slope=1),
+        lambda: nn.AdaptiveAvgPool2d(),
+    ):
+        with pytest.raises(TypeError, match="expected settings"):
+            wrong()
+
+
+def test_stateless_makes_classes_that_can_be_derived_from() -> None:
+    class Half(nn.LeakyReLU):  # type: ignore[misc, valid-type]
+        """One with another default."""
+
+        def __init__(self) -> None:
+            super().__init__(0.5)
+
+    assert Half()(cr.tensor([-2.0])).item() == -1.0
+    assert isinstance(Half(), nn.LeakyReLU)
+    assert not isinstance(nn.ReLU(), nn.LeakyReLU)
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "text"),
+    [
+        (lambda: nn.Conv2d(3, 4, 3, groups=2), ValueError, r"3 % 2 = 0, not 1"),
+        (lambda: nn.Conv2d(4, 3, 3, groups=2), ValueError, "out_channels"),
+        (lambda: nn.Conv2d(4, 4, 3, groups=0), ValueError, "groups"),
+        (lambda: nn.Conv2d(4, 4, 0), ValueError, "kernel_size"),
+        (lambda: nn.Conv2d(4, 4, (3, 3, 3)), ValueError, "1 or 2 integers"),
+        (lambda: nn.Conv2d(4, 4, 3, stride=0), ValueError, "stride"),
+        (lambda: nn.Conv2d(4, 4, 3, padding=-1), ValueError, "padding"),
+        (lambda: nn.Conv2d(4, 4, 3, padding="full"), ValueError, "'same'"),
+        (lambda: nn.Conv2d(4, 4, 3, 2, padding="same"), ValueError, "stride 1"),
+        (lambda: nn.Conv2d(4, 4, 3, padding_mode="wrap"), ValueError, "circular"),
+        (lambda: nn.Conv2d(4.0, 4, 3), TypeError, "in_channels"),  # type: ignore[arg-type]
+        (lambda: nn.Conv2d(4, -1, 3), ValueError, "out_channels"),
+        (lambda: nn.Linear(3, -1), ValueError, "out_features"),
+        (lambda: nn.Linear("3", 1), TypeError, "in_features"),  # type: ignore[arg-type]
+        (lambda: nn.Linear(3, 1, dtype=cr.int64), TypeError, "float"),
+        (lambda: nn.MaxPool2d("3"), TypeError, "kernel_size"),  # type: ignore[arg-type]
+        (lambda: nn.MaxPool2d((1, 2, 3)), ValueError, "1 or 2"),
+        (lambda: nn.Dropout(1.5), ValueError, r"\[0, 1\]"),
+        (lambda: nn.Dropout(-0.1), ValueError, r"\[0, 1\]"),
+        (lambda: nn.Dropout(float("nan")), ValueError, r"\[0, 1\]"),
+        (lambda: nn.Dropout("x"), TypeError, "number"),  # type: ignore[arg-type]
+        (lambda: nn.BatchNorm2d(-1), ValueError, "num_features"),
+        (lambda: nn.LocalResponseNorm(0), ValueError, "size"),
+        (lambda: nn.Unflatten(1, 3), TypeError, "tuple"),  # type: ignore[arg-type]
+        (lambda: nn.PReLU(1.5), TypeError, "num_parameters"),  # type: ignore[arg-type]
+        (lambda: nn.CrossEntropyLoss(reduction="avg"), ValueError, "'mean'"),
+        (lambda: nn.MultiMarginLoss(p=3), ValueError, "p = 1 or 2"),
+        (lambda: nn.MultiMarginLoss(weight=cr.ones(2, 2)), ValueError, r"\(C,\)"),
+    ],
+)
+def test_constructor_misuse(make: Callable[[], Any], error: type[Exception], text: str) -> None:
+    with pytest.raises(error, match=text) as caught:
+        make()
+    assert isinstance(caught.value, cr.ChainruleError)
+
+
+def test_a_missing_flatten_is_suggested() -> None:
+    net = nn.Sequential(nn.Conv2d(1, 2, 3), nn.Linear(2 * 4 * 4, 3))
+    with pytest.raises(ValueError, match=r"flatten.*1 \(Linear\)"):
+        net(cr.zeros(5, 1, 6, 6))
+
+
+def test_convolutions_pad_as_the_function_does() -> None:
+    x = cr.randn(2, 4, 7, 6)
+    for mode in ("reflect", "replicate", "circular"):
+        for padding, widths in (
+            ((2, 1), (1, 1, 2, 2)),
+            ("same", (0, 1, 2, 2)),
+            ("valid", (0,) * 4),
+        ):
+            conv = nn.Conv2d(4, 3, (3, 2), padding=padding, dilation=(2, 1), padding_mode=mode)
+            wide = F.pad(x, widths, mode=mode)
+            expected = F.conv2d(wide, conv.weight, conv.bias, dilation=(2, 1))
+            np.testing.assert_array_equal(conv(x).detach(), expected.detach())
+
+
+def test_losses_hold_their_weights_as_buffers() -> None:
+    weight = cr.tensor([1.0, 2.0, 3.0])
+    for loss in (
+        nn.CrossEntropyLoss(weight),
+        nn.NLLLoss(weight),
+        nn.MultiMarginLoss(weight=weight),
+    ):
+        assert list(loss.state_dict()) == ["weight"]
+        assert loss.double().weight.dtype == np.float64
+        assert repr(loss) == f"{type(loss).__name__}()"
+    both = nn.BCEWithLogitsLoss(weight, pos_weight=weight)
+    assert list(both.state_dict()) == ["weight", "pos_weight"]
+    assert list(nn.CrossEntropyLoss().state_dict()) == []
+
+
+def test_losses_pass_their_settings_on() -> None:
+    x, t = cr.randn(4, 3), cr.tensor([0, 2, 1, 2])
+    weight = cr.tensor([1.0, 2.0, 3.0])
+    loss = nn.CrossEntropyLoss(weight, ignore_index=2, reduction="sum", label_smoothing=0.1)
+    expected = F.cross_entropy(x, t, weight, ignore_index=2, reduction="sum", label_smoothing=0.1)
+    assert loss(x, t).item() == expected.item()
+    margin = nn.MultiMarginLoss(2, 0.5, weight, reduction="none")
+    expected = F.multi_margin_loss(x, t, 2, 0.5, weight, reduction="none")
+    np.testing.assert_array_equal(margin(x, t), expected)
+    with pytest.warns(UserWarning, match="size_average"):
+        assert nn.MSELoss(size_average=False).reduction == "sum"
+    with pytest.warns(UserWarning, match="size_average"):
+        assert nn.L1Loss(None, False).reduction == "none"
