@@ -1,0 +1,112 @@
+"""`chainrule gradcheck NAME`: numerical against analytic gradients of operations and networks."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+
+import chainrule.ops  # noqa: F401 - fills the registry
+from chainrule.engine.gradcheck import GradcheckReport
+from chainrule.engine.gradcheck import gradcheck as check
+from chainrule.engine.op import OPS, Op
+from chainrule.engine.random import manual_seed
+from chainrule.engine.tensor import apply_all
+from chainrule.models.registry import create_model, input_size, list_models
+
+Name = Annotated[
+    str, typer.Argument(help="An operation (conv2d), a network (lenet5), or all.", metavar="NAME")
+]
+Seeds = Annotated[int, typer.Option(min=1, help="How many draws of the inputs are checked.")]
+
+_MODEL_BATCH = 2
+
+
+def gradcheck(name: Name, seeds: Seeds = 1) -> None:
+    """Compare backward with centred differences, in float64, on every sample of an operation.
+
+    Of a network all parameters are probed.  Leaves with code 1 if a derivative differs, after
+    naming layer, parameter, element, both values and the likely cause.
+    """
+    operations, models = _find(name)
+    failed = 0
+    for operation in operations:
+        failed += not _show(operation.__name__, list(_operation_reports(operation, seeds)))
+    for model in models:
+        failed += not _show(model, [_model_report(model, seed) for seed in range(seeds)])
+    count = len(operations) + len(models)
+    if failed:
+        typer.echo(f"gradcheck: {failed} of {count} failed")
+        raise typer.Exit(1)
+    typer.echo(f"gradcheck: {count} of {count} passed")
+
+
+def _find(name: str) -> tuple[list[type[Op]], list[str]]:
+    """Find what is meant: operations by class name or function name, networks, or everything."""
+    if name == "all":
+        return [OPS[key] for key in sorted(OPS)], list_models()
+    if name in list_models():
+        return [], [name]
+    plain = {_plain(key): key for key in OPS}
+    if _plain(name) in plain:
+        return [OPS[plain[_plain(name)]]], []
+    near = difflib.get_close_matches(_plain(name), [*plain, *list_models()], n=3, cutoff=0.5)
+    hint = f"did you mean {', '.join(plain.get(key, key) for key in near)}? " if near else ""
+    raise typer.BadParameter(
+        f"no operation or network is called {name!r}; {hint}'all' checks every one of them"
+    )
+
+
+def _plain(name: str) -> str:
+    return name.lower().replace("_", "")
+
+
+def _operation_reports(operation: type[Op], seeds: int) -> Iterator[tuple[str, GradcheckReport]]:
+    for sample in operation.samples():
+        for seed in range(seeds):
+            inputs = sample.draw(seed)
+            if any(array.dtype.kind == "f" for array in inputs):
+                yield repr(sample), check(_Applied(sample.op), inputs, seed=seed)
+
+
+class _Applied:
+    """An operation as a function of tensors."""
+
+    def __init__(self, op: Op) -> None:
+        self.op = op
+
+    def __call__(self, *inputs: Any) -> Any:
+        return apply_all(self.op, *inputs)
+
+
+def _model_report(name: str, seed: int) -> tuple[str, GradcheckReport]:
+    manual_seed(seed)
+    model = create_model(name)
+    side = input_size(name)
+    rng = np.random.Generator(np.random.PCG64(seed))
+    return name, check(model, rng.standard_normal((_MODEL_BATCH, 1, side, side)), seed=seed)
+
+
+def _show(name: str, reports: list[tuple[str, GradcheckReport]]) -> bool:
+    """Print one line, or what is wrong; tell whether all passed."""
+    wrong = [(what, report) for what, report in reports if not report]
+    for what, report in wrong:
+        typer.echo(f"{name}: failed on {what}")
+        typer.echo(str(report))
+    if wrong:
+        return False
+    if not reports:
+        typer.echo(f"{name}: no floating-point input, nothing to differentiate")
+        return True
+    probes = sum(report.probes for _, report in reports)
+    kinks = sum(report.kinks for _, report in reports)
+    worst = max(report.worst for _, report in reports)
+    apart = f", {kinks} at kinks set apart" if kinks else ""
+    typer.echo(
+        f"{name}: {probes:,} derivatives on {len(reports)} input(s) agree, "
+        f"largest relative error {worst:.1e}{apart}"
+    )
+    return True

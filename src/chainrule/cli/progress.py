@@ -1,0 +1,91 @@
+"""The display of a training: a bar on a terminal, a line an epoch everywhere."""
+
+from __future__ import annotations
+
+import time
+from types import TracebackType
+from typing import Self
+
+from rich import progress as bars
+from rich.console import Console
+
+from chainrule.training.config import TrainConfig
+from chainrule.training.loop import Callback, Progress
+from chainrule.training.metrics import Row
+
+
+class ProgressDisplay(Callback):
+    """Shows loss, accuracy, images a second and the time left.
+
+    On a terminal a bar over all steps runs below the lines of the finished epochs; elsewhere there
+    are only these lines.
+    """
+
+    def __init__(self, config: TrainConfig, images: int, console: Console | None = None) -> None:
+        self._console = console or Console(highlight=False)
+        self._epochs = config.epochs
+        self._steps = -(-images // config.batch_size)
+        self._bar = bars.Progress(
+            bars.TextColumn("epoch {task.fields[epoch]}"),
+            bars.BarColumn(bar_width=24),
+            bars.MofNCompleteColumn(),
+            bars.TextColumn("loss {task.fields[loss]:.4f}"),
+            bars.TextColumn("accuracy {task.fields[accuracy]:.2f} %"),
+            bars.TextColumn("{task.fields[rate]:,.0f} images/s"),
+            bars.TimeRemainingColumn(),
+            console=self._console,
+            transient=True,
+            disable=not self._console.is_terminal,
+        )
+        self._task = self._bar.add_task(
+            "",
+            total=config.epochs * self._steps,
+            epoch=f"1/{config.epochs}",
+            loss=0.0,
+            accuracy=0.0,
+            rate=0.0,
+        )
+        self._begun = 0.0
+        self._rate = 0.0
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._bar.stop()
+
+    def on_begin(self, progress: Progress) -> None:
+        """Start the clock."""
+        self._begun = time.perf_counter()
+
+    def on_step(self, progress: Progress) -> None:
+        """Move the bar."""
+        tally = progress.tally
+        self._rate = tally.images / max(time.perf_counter() - self._begun, 1e-9)
+        self._bar.update(
+            self._task,
+            completed=(progress.epoch - 1) * self._steps + progress.step,
+            epoch=f"{progress.epoch}/{self._epochs}",
+            loss=tally.loss,
+            accuracy=100 * tally.accuracy,
+            rate=self._rate,
+        )
+
+    def on_epoch(self, progress: Progress) -> None:
+        """Print the epoch's line."""
+        self._console.print(self._line(progress.rows[-1]), soft_wrap=True)
+        self._begun = time.perf_counter()
+
+    def _line(self, row: Row) -> str:
+        width = len(str(self._epochs))
+        return (
+            f"epoch {row.epoch:{width}}/{self._epochs}  loss {row.train_loss:.4f}  "
+            f"accuracy {100 * row.train_accuracy:.2f} %  test loss {row.test_loss:.4f}  "
+            f"test accuracy {100 * row.test_accuracy:.2f} %  {self._rate:,.0f} images/s"
+        )

@@ -1,0 +1,277 @@
+"""The command line as a user meets it: output, exit codes, one line an error."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import chainrule as cr
+from chainrule.cli.main import main
+from chainrule.data import load_mnist
+from chainrule.errors import ChainruleError
+from chainrule.training import RunFolder
+
+
+@dataclass
+class Answer:
+    code: int
+    out: str
+    err: str
+
+
+Run = Callable[..., Answer]
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def call(*arguments: object) -> Answer:
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as left:
+            main([str(argument) for argument in arguments])
+        out, err = capsys.readouterr()
+        return Answer(left.value.code, out, err)
+
+    return call
+
+
+def fails(answer: Answer, code: int, *parts: str) -> None:
+    assert answer.code == code, answer
+    assert answer.err.count("\n") == 1, answer.err
+    assert answer.err.startswith("error: ")
+    assert "Traceback" not in answer.err
+    for part in parts:
+        assert part in answer.err
+
+
+@pytest.fixture
+def train(run: Run, small_model: str, small_set: str, tmp_path: Path) -> Run:
+    def call(*extra: object, out: object = None) -> Answer:
+        where = tmp_path / "run" if out is None else out
+        return run(
+            "train", small_model, "--data", "mnist", "--data-dir", small_set, "--epochs", 2,
+            "--batch-size", 8, "--out", where, *extra,
+        )  # fmt: skip
+
+    return call
+
+
+def test_version_and_help(run: Run) -> None:
+    assert run("--version").out == f"chainrule {cr.__version__}\n"
+    for help_ in (run("--help"), run("-h")):
+        assert help_.code == 0
+        for command in ("train", "evaluate", "predict", "gradcheck", "--version", "--debug"):
+            assert command in help_.out
+    text = run("train", "--help").out
+    for option in (
+        "--data", "--data-dir", "--epochs", "--batch-size", "--lr", "--momentum", "--nesterov",
+        "--weight-decay", "--seed", "--out", "--overwrite",
+    ):  # fmt: skip
+        assert option in text
+
+
+def test_the_defaults_in_the_help_are_the_recipes(run: Run) -> None:
+    from chainrule.training import RECIPES
+
+    text = " ".join(re.sub(r"[│]", " ", run("train", "--help").out).split())
+    for option, field in (
+        ("--epochs", "epochs"),
+        ("--batch-size", "batch_size"),
+        ("--lr", "lr"),
+        ("--momentum", "momentum"),
+        ("--weight-decay", "weight_decay"),
+        ("--shift", "shift"),
+    ):
+        digits, mnist = (getattr(RECIPES[name], field) for name in ("digits", "mnist"))
+        shown = f"[default: {digits}" + (f"; mnist {mnist}]" if mnist != digits else "]")
+        assert re.search(rf"{option} .*?{re.escape(shown)}", text), (option, shown)
+
+
+def test_training_prints_a_line_an_epoch_and_the_accuracy(train: Run, tmp_path: Path) -> None:
+    answer = train()
+    assert answer.code == 0, answer
+    lines = answer.out.splitlines()
+    assert "30 training and 10 test images" in lines[0]
+    assert "10,250 parameters" in lines[0]
+    notes = [line for line in lines if line.startswith("note: ")]
+    assert len(notes) == 4  # checksums of another set
+    epochs = [line for line in lines if line.startswith("epoch")]
+    pattern = (
+        r"epoch [12]/2  loss \d+\.\d{4}  accuracy \d+\.\d\d %  test loss \d+\.\d{4}  "
+        r"test accuracy \d+\.\d\d %  [\d,]+ images/s"
+    )
+    assert len(epochs) == 2
+    for line in epochs:
+        assert re.fullmatch(pattern, line), line
+    assert re.fullmatch(r"test accuracy: \d+\.\d\d %", lines[-1])
+    last = RunFolder(tmp_path / "run").read_metrics()[-1]
+    assert lines[-1] == f"test accuracy: {100 * last.test_accuracy:.2f} %"
+    assert "\x1b" not in answer.out
+
+
+def test_options_reach_the_configuration(train: Run, tmp_path: Path) -> None:
+    answer = train(
+        "--lr", 0.004, "--momentum", 0.5, "--no-nesterov", "--weight-decay", 0.01, "--seed", 7,
+        "--warmup", 0, "--shift", 0,
+    )  # fmt: skip
+    assert answer.code == 0, answer
+    config = RunFolder(tmp_path / "run").read_config().train
+    assert (config.lr, config.momentum, config.nesterov) == (0.004, 0.5, False)
+    assert (config.weight_decay, config.seed, config.warmup, config.shift) == (0.01, 7, 0, 0)
+    assert (config.epochs, config.batch_size) == (2, 8)
+    assert train("--momentum", 0, out=tmp_path / "plain").code == 0  # Nesterov goes with it
+    fails(train("--momentum", 0, "--nesterov", out=tmp_path / "x"), 2, "momentum > 0")
+
+
+def test_an_existing_run_wants_overwrite(train: Run) -> None:
+    assert train().code == 0
+    fails(train(), 1, "already holds a run", "--overwrite")
+    assert train("--overwrite").code == 0
+
+
+def test_names_are_found_where_none_is_given(
+    run: Run, small_model: str, small_set: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in (f"{small_model}-mnist", f"{small_model}-mnist-2", f"{small_model}-mnist-3"):
+        answer = run(
+            "train", small_model, "--data", "mnist", "--data-dir", small_set, "--epochs", 1
+        )
+        assert answer.code == 0, answer
+        assert (tmp_path / "runs" / name / "weights.safetensors").exists()
+
+
+def test_wrong_options_are_usage_errors(train: Run, run: Run) -> None:
+    fails(train("--lr", -1), 2, "lr of at least 0", "-1.0")
+    fails(train("--batch-size", 0), 2, "batch_size of at least 1")
+    fails(train("--epochs", "many"), 2, "--epochs", "many")
+    fails(train("--colour", "red"), 2, "--colour")
+    fails(run("train"), 2, "MODEL")
+    fails(run("trian", "lenet5"), 2, "trian")
+
+
+def test_wrong_names_and_files(train: Run, run: Run, tmp_path: Path) -> None:
+    fails(run("train", "lenet", "--out", tmp_path / "x"), 2, "did you mean 'lenet5'")
+    fails(run("train", "lenet5", "--data", "mnits"), 1, "did you mean 'mnist'")
+    fails(
+        run("train", "lenet5", "--data", "mnist", "--data-dir", tmp_path / "no"), 1,
+        "no such folder", "train-images-idx3-ubyte",
+    )  # fmt: skip
+    assert not (tmp_path / "x").exists()
+    (tmp_path / "file").write_text("")
+    fails(train(out=tmp_path / "file"), 1, "this is a file")
+    fails(train(out=tmp_path / "file" / "below"), 1, "Not a directory")
+
+
+def test_evaluate(train: Run, run: Run, small_set: str, tmp_path: Path) -> None:
+    trained = train()
+    answer = run("evaluate", tmp_path / "run")
+    assert answer.code == 0
+    assert answer.out.splitlines()[-1] == trained.out.splitlines()[-1]
+    assert "of 10" in answer.out
+    moved = tmp_path / "moved"
+    Path(small_set).rename(moved)
+    fails(run("evaluate", tmp_path / "run"), 1, "no such folder")
+    assert run("evaluate", tmp_path / "run", "--data-dir", moved).out == answer.out
+    fails(run("evaluate", tmp_path / "absent"), 1, "absent: no such folder")
+
+
+def test_predict(train: Run, run: Run, small_set: str, tmp_path: Path) -> None:
+    assert train().code == 0
+    good, bad = tmp_path / "good.png", tmp_path / "bad.png"
+    Image.fromarray(load_mnist(small_set).test.images[0, 0]).save(good)
+    bad.write_bytes(b"no picture")
+    answer = run("predict", tmp_path / "run", good, "--ink", "light")
+    assert answer.code == 0
+    pattern = rf"{re.escape(str(good))}: (\d) \(\d+\.\d\d %\), \d \(.* %\), \d \(.* %\)\n"
+    assert re.fullmatch(pattern, answer.out)
+    shares = [float(share) for share in re.findall(r"\((\S+) %\)", answer.out)]
+    assert shares == sorted(shares, reverse=True)
+    every = run("predict", tmp_path / "run", good, "--top", 99, "--ink", "light").out
+    assert sum(float(s) for s in re.findall(r"\((\S+) %\)", every)) == pytest.approx(100, abs=0.1)
+    both = run("predict", tmp_path / "run", bad, good, "--ink", "light")
+    fails(both, 1, "bad.png: not a picture")
+    assert both.out == answer.out  # one bad file does not keep the others from being read
+    fails(run("predict", tmp_path / "run", tmp_path / "absent.png"), 1, "no such file")
+    fails(run("predict", tmp_path / "absent", good), 1, "no such folder")
+    fails(run("predict", tmp_path / "run", good, "--top", 0), 2, "--top")
+
+
+@pytest.mark.parametrize("name", ["relu", "ReLU", "conv2d", "max_pool2d"])
+def test_gradcheck_of_an_operation(run: Run, name: str) -> None:
+    answer = run("gradcheck", name)
+    assert answer.code == 0, answer
+    assert re.search(r"[\d,]+ derivatives on \d+ input\(s\) agree", answer.out)
+    assert answer.out.endswith("gradcheck: 1 of 1 passed\n")
+
+
+def test_gradcheck_of_a_network(run: Run, small_model: str) -> None:
+    answer = run("gradcheck", small_model)
+    assert answer.code == 0, answer
+    assert small_model in answer.out
+
+
+def test_gradcheck_finds_a_planted_error(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    from chainrule.engine.op import OPS
+
+    operation = OPS["Exp"]
+    original = operation.backward
+
+    def wrong(self: object, *arguments: object) -> tuple[np.ndarray, ...]:
+        return tuple(-g for g in original(self, *arguments))  # type: ignore[arg-type]
+
+    monkeypatch.setattr(operation, "backward", wrong)
+    answer = run("gradcheck", "exp")
+    assert answer.code == 1
+    assert "the sign is reversed" in answer.out
+    assert answer.out.endswith("gradcheck: 1 of 1 failed\n")
+
+
+def test_gradcheck_of_unknown_names(run: Run) -> None:
+    fails(run("gradcheck", "conv2"), 2, "conv2", "did you mean", "'all'")
+
+
+def test_debug_shows_the_traceback_at_any_place(run: Run, tmp_path: Path) -> None:
+    for arguments in (
+        ("--debug", "evaluate", tmp_path / "absent"),
+        ("evaluate", tmp_path / "absent", "--debug"),
+    ):
+        answer = run(*arguments)
+        assert answer.code == 1
+        assert "Traceback" in answer.err
+        assert answer.err.splitlines()[-1].startswith("error: ")
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "text"),
+    [
+        (ChainruleError("two\nlines"), 1, "error: two lines"),
+        (OSError(28, "No space left on device", "runs/x"), 1, "runs/x: No space left on device"),
+        (MemoryError(), 1, "not enough memory"),
+        (ZeroDivisionError("oh"), 1, "ZeroDivisionError: oh (not foreseen"),
+    ],
+)
+def test_every_error_is_one_line(
+    run: Run, monkeypatch: pytest.MonkeyPatch, error: Exception, code: int, text: str
+) -> None:
+    def fail(*arguments: object) -> None:
+        raise error
+
+    monkeypatch.setattr("chainrule.cli.evaluate.RunFolder", fail)
+    fails(run("evaluate", "x"), code, text)
+
+
+def test_ctrl_c_outside_a_training(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("chainrule.cli.evaluate.RunFolder", interrupt)
+    answer = run("evaluate", "x")
+    assert (answer.code, answer.err) == (130, "interrupted\n")

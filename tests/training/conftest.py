@@ -1,0 +1,3 @@
+from tests.training.small import small_config, small_model, small_run, small_set
+
+__all__ = ["small_config", "small_model", "small_run", "small_set"]

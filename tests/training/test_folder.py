@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from chainrule.errors import CheckpointError, DataError
+from chainrule.formats import load_safetensors, read_metadata, save_safetensors
+from chainrule.training import RunFolder, TrainConfig, TrainTask
+from chainrule.training.folder import CONFIG, FILES, METRICS, WEIGHTS
+
+
+def test_a_run_folder_holds_all_that_was_promised(
+    small_run: Path, small_config: TrainConfig
+) -> None:
+    assert sorted(p.name for p in small_run.iterdir()) == sorted(FILES)
+    folder = RunFolder(small_run)
+    config = folder.read_config()
+    assert config.train == small_config
+    assert config.classes == tuple("0123456789")
+    assert config.preprocess.white == 255.0
+    rows = folder.read_metrics()
+    assert [row.epoch for row in rows] == [1, 2, 3]
+    assert read_metadata(small_run / WEIGHTS) == {"epoch": "3"}
+    for name in ("curves.png", "confusion.png"):
+        assert (small_run / name).read_bytes().startswith(b"\x89PNG")
+    header = (small_run / METRICS).read_text().splitlines()[0]
+    assert header == "epoch,lr,train_loss,train_accuracy,test_loss,test_accuracy"
+    model = folder.load_model()
+    assert not model.training
+    state = load_safetensors(small_run / WEIGHTS)
+    for name, value in model.state_dict().items():
+        np.testing.assert_array_equal(value.numpy(), state[name].numpy())
+
+
+def test_an_existing_run_is_refused_and_stays(small_run: Path, small_config: TrainConfig) -> None:
+    before = {p.name: p.read_bytes() for p in small_run.iterdir()}
+    with pytest.raises(DataError, match=r"already holds a run.*--overwrite"):
+        TrainTask(small_config, small_run)
+    assert {p.name: p.read_bytes() for p in small_run.iterdir()} == before
+
+
+def test_folders_of_other_things_are_never_taken(tmp_path: Path) -> None:
+    (tmp_path / "letter.txt").write_text("dear")
+    for overwrite in (False, True):
+        with pytest.raises(DataError, match=r"other things than a run \(letter\.txt\)"):
+            RunFolder.create(tmp_path, overwrite)
+    with pytest.raises(DataError, match="this is a file"):
+        RunFolder.create(tmp_path / "letter.txt", True)
+    (tmp_path / "empty").mkdir()
+    RunFolder.create(tmp_path / "empty")
+    RunFolder.create(tmp_path / "deep" / "er")
+    assert not list((tmp_path / "deep" / "er").iterdir())
+
+
+def test_overwriting_replaces_a_runs_own_files_only(
+    small_run: Path, small_config: TrainConfig
+) -> None:
+    (small_run / "notes.txt").write_text("mine")
+    (small_run / ".weights.safetensors.0123abcd.tmp").write_text("of a killed process")
+    old = (small_run / WEIGHTS).read_bytes()
+    task = TrainTask(TrainConfig(**{**small_config.to_dict(), "seed": 5}), small_run, True)
+    assert (small_run / WEIGHTS).read_bytes() == old  # nothing is touched before an epoch is done
+    task.run()
+    assert (small_run / WEIGHTS).read_bytes() != old
+    assert RunFolder(small_run).read_config().train.seed == 5
+    names = {p.name for p in small_run.iterdir()}
+    assert names == {WEIGHTS, CONFIG, METRICS, "notes.txt"}  # and no plots of the older run
+
+
+def broken(run: Path, text: str, load: bool = True) -> None:
+    with pytest.raises(CheckpointError, match=text) as caught:
+        RunFolder(run).load_model() if load else RunFolder(run).read_metrics()
+    assert str(run) in str(caught.value)
+
+
+def test_checkpoints_of_another_model_are_named_by_key(small_run: Path) -> None:
+    state = dict(load_safetensors(small_run / WEIGHTS))
+    weight = state.pop("1.weight")
+    save_safetensors({**state, "conv1.weight": weight}, small_run / WEIGHTS)
+    broken(small_run, r"missing: 1\.weight; unexpected: conv1\.weight")
+    state["1.weight"] = weight.array[:, :7]
+    save_safetensors(state, small_run / WEIGHTS)
+    broken(small_run, r"1\.weight is \(10, 7\), expected \(10, 1024\)")
+
+
+def test_damaged_runs(small_run: Path, tmp_path: Path) -> None:
+    broken(tmp_path / "absent", "no such folder")
+    weights = (small_run / WEIGHTS).read_bytes()
+    (small_run / WEIGHTS).write_bytes(weights[:100])
+    broken(small_run, "not a whole safetensors file")
+    (small_run / WEIGHTS).unlink()
+    broken(small_run, "no weights yet")
+    (small_run / METRICS).write_text("epoch,lr\n1,x\n")
+    broken(small_run, "damaged metrics", load=False)
+    text = (small_run / CONFIG).read_text()
+    values = json.loads(text)
+    for change, expected in (
+        ("{", "not a run's configuration"),
+        ("[]", "not a run's configuration"),
+        (json.dumps({**values, "preprocess": {"colour": 1}}), "not a run's configuration"),
+        (json.dumps({**values, "train": {"epochs": -1}}), "epochs of at least 1"),
+        (json.dumps({k: v for k, v in values.items() if k != "classes"}), "'classes' is missing"),
+        (text.replace("one_layer_for_tests", "lenet"), "did you mean 'lenet5'"),
+    ):
+        (small_run / CONFIG).write_text(change)
+        (small_run / WEIGHTS).write_bytes(weights)
+        broken(small_run, expected)
+    (small_run / CONFIG).write_bytes(b"\xff\xfe\x00")
+    broken(small_run, "not a run's configuration")
+    (small_run / CONFIG).unlink()
+    broken(small_run, "not a run: there is no config.json")
