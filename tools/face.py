@@ -18,22 +18,35 @@ STUB = Path(cr.__file__).with_name("__init__.pyi")
 def stub() -> str:
     """Give the text of the stub."""
     names: dict[str, list[str]] = defaultdict(list)
+    aliases: dict[str, str] = {}
     for name, home in _HOME.items():
         room, _, original = home.partition(":")
-        names[room].append(f"{original or name} as {name}")
+        names[room].append(original or name)
+        if original:
+            aliases[name] = original
     for name, function in FUNCTIONS.items():
         if name not in _METHODS_ONLY:
-            names[function.__module__].append(f"{function.__name__} as {name}")
+            own = function.__name__
+            names[function.__module__].append(own)
+            if own != name:
+                aliases[name] = own
+    aliases = dict(sorted(aliases.items()))
     lines = ['"""The public face; written by tools/face.py."""', "", "import numpy as np", ""]
     lines += [f"from chainrule import {room} as {room}" for room in _ROOMS]
     for room in sorted(names):
-        inside = "".join(f"    {name},\n" for name in sorted(names[room]))
-        lines.append(f"from {room} import (\n{inside})")
+        lines += [_line(room, name) for name in sorted(set(names[room]))]
+    lines.append("")
+    lines += [f"{name} = {own}" for name, own in aliases.items()]
     lines += ["", "__version__: str"]
     lines += [f"{name}: np.dtype[np.{name}]" for name in sorted(_DTYPES)]
     kinds = {**_DTYPE_ALIASES, "bool": "bool_"}
     lines += [f"{name}: np.dtype[np.{kinds[name]}]" for name in sorted(_DTYPE_ALIASES)]
     return "\n".join(lines) + "\n"
+
+
+def _line(room: str, name: str) -> str:
+    line = f"from {room} import {name} as {name}"
+    return line if len(line) <= 100 else f"from {room} import (\n    {name} as {name},\n)"
 
 
 if __name__ == "__main__":

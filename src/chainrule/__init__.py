@@ -28,7 +28,7 @@ _ROOMS = (
 
 _ENGINE = {
     "chainrule.errors": "AnomalyError AxisError ChainruleError CheckpointError DataError "
-    "GraphError KindError LabelError ShapeError",
+    "GraphError KindError LabelError ShapeError UndefinedKindError",
     "chainrule.engine.capture": "capture Graph",
     "chainrule.engine.creation": "arange empty eye from_dlpack from_numpy full full_like linspace "
     "ones ones_like rand rand_like randint randn randn_like randperm tensor zeros zeros_like",
@@ -90,4 +90,6 @@ def _find(name: str) -> Any:
 
 def __dir__() -> list[str]:
     importlib.import_module("chainrule.ops")
-    return sorted({*globals(), *_ROOMS, *_HOME, *_DTYPES, *_DTYPE_ALIASES, *FUNCTIONS} - _METHODS_ONLY)
+    return sorted(
+        {*globals(), *_ROOMS, *_HOME, *_DTYPES, *_DTYPE_ALIASES, *FUNCTIONS} - _METHODS_ONLY
+    )

@@ -21,6 +21,10 @@ class KindError(ChainruleError, TypeError, RuntimeError):
     """A value is of the wrong kind: an integer where a float is needed, a list for a tensor."""
 
 
+class UndefinedKindError(KindError, NotImplementedError):
+    """A dtype on which the operation means nothing; PyTorch calls it not implemented."""
+
+
 class AxisError(ChainruleError, IndexError, ValueError):
     """A dimension that the tensor does not have, or one named twice."""
 

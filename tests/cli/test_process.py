@@ -103,10 +103,18 @@ def test_a_reader_that_leaves_early() -> None:
     assert "Traceback" not in err
 
 
-def test_heavy_libraries_wait_until_they_are_used() -> None:
+@pytest.mark.parametrize(
+    ("imported", "heavy"),
+    [
+        ("main", ["matplotlib", "sklearn", "PIL", "safetensors", "chainrule.ops", "chainrule.nn"]),
+        ("train", ["matplotlib", "sklearn", "PIL", "scipy"]),
+        ("predict", ["matplotlib", "sklearn", "PIL", "scipy"]),
+    ],
+)
+def test_heavy_libraries_wait_until_they_are_used(imported: str, heavy: list[str]) -> None:
     program = (
-        "import sys; from chainrule.cli import main; "
-        "print([n for n in ('matplotlib', 'sklearn', 'PIL.Image', 'scipy') if n in sys.modules])"
+        f"import sys; from chainrule.cli import {imported}; "
+        f"print([n for n in {heavy} if n in sys.modules])"
     )
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True

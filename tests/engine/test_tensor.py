@@ -23,6 +23,13 @@ def test_python_floats_become_float32_and_arrays_keep_their_dtype() -> None:
         assert cr.tensor(np.zeros(3, dtype)).dtype == dtype
 
 
+def test_a_given_dtype_is_reached_without_a_detour() -> None:
+    exact = 1.3666069578957831
+    assert cr.tensor([exact], dtype=cr.float64)[0].item() == exact
+    assert cr.tensor(exact, dtype=cr.float64).item() == exact
+    assert cr.tensor([2**53 + 1], dtype=cr.int64).item() == 2**53 + 1
+
+
 def test_tensor_copies_and_from_numpy_shares() -> None:
     array = np.zeros(3)
     cr.tensor(array).fill_(1)

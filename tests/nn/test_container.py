@@ -102,8 +102,9 @@ def test_sums_and_multiples_of_sequentials() -> None:
         one * 0
     with pytest.raises(TypeError):
         one * 1.5  # type: ignore[operator]
+    more = [nn.ReLU()]
     with pytest.raises(TypeError):
-        one + [nn.ReLU()]  # type: ignore[operator]
+        one + more  # type: ignore[operator]
 
 
 def test_named_children_survive_deletion() -> None:
@@ -146,7 +147,8 @@ def test_module_list_is_a_list() -> None:
     assert [type(m).__name__ for m in reversed(layers)] == expected[::-1]
     assert isinstance(layers[1:3], nn.ModuleList)
     assert names(layers[1:3]) == ["0", "1"]
-    assert len(layers + [nn.ReLU()]) == 6
+    more = [nn.ReLU()]
+    assert len(layers + more) == 6
     del layers[1]
     assert names(layers) == ["0", "1", "2", "3"]
     assert isinstance(layers.pop(0), nn.Tanh)

@@ -13,7 +13,7 @@ import pytest
 
 import chainrule as cr
 from chainrule import nn
-from chainrule.nn import functional as F  # noqa: N812
+from chainrule.nn import functional as F
 
 IMAGES = (2, 4, 6, 6)
 

@@ -133,13 +133,23 @@ def test_kinks_have_pytorch_slopes():
     assert slope(F.relu, zero).tolist() == [0, 0]
     assert slope(F.leaky_relu, zero).tolist() == [0.01, 0.01]
     assert slope(lambda x: F.elu(x, 0.3), zero).tolist() == [0.3, 0.3]
-    assert slope(lambda x: F.prelu(x, cr.tensor([0.25], dtype=cr.float64)), zero).tolist() == [0.25] * 2
+    assert (
+        slope(lambda x: F.prelu(x, cr.tensor([0.25], dtype=cr.float64)), zero).tolist()
+        == [0.25] * 2
+    )
 
 
 def test_nan_passes_as_in_pytorch():
     for function, gradient in ((F.relu, 1.0), (F.leaky_relu, 0.01), (F.elu, 1.0), (F.tanh, NAN)):
         assert math.isnan(function(cr.tensor(NAN)).item())
         np.testing.assert_equal(slope(function, [NAN])[0], gradient)
+
+
+def test_infinity_passes_as_in_pytorch():
+    assert F.leaky_relu(cr.tensor([INF, -INF]), 0.5).tolist() == [INF, -INF]
+    np.testing.assert_equal(F.leaky_relu(cr.tensor([INF, -INF]), 0.0).tolist(), [INF, NAN])
+    assert F.elu(cr.tensor([INF, -INF]), 2.0).tolist() == [INF, -2]
+    np.testing.assert_equal(slope(lambda x: F.elu(x, 0.3), [NAN, INF, -INF]), [1, 1, 0])
 
 
 def test_relu_drops_what_is_not_finite():
@@ -241,6 +251,15 @@ def test_softmax_without_a_dimension_warns_at_the_caller():
     assert seen[0].filename == __file__
 
 
+@pytest.mark.parametrize(("ndim", "dim"), [(0, 0), (1, 0), (2, 1), (3, 0), (4, 1), (5, 1)])
+def test_the_dimension_that_is_guessed(ndim, dim):
+    x = cr.tensor(np.asarray(RNG.standard_normal((2, 3, 4, 2, 3)[:ndim])))
+    for function in (F.softmax, F.log_softmax, F.softmin):
+        with pytest.warns(UserWarning, match=f"takes dim={dim} for {ndim} dimensions"):
+            guessed = function(x)
+        assert np.array_equal(values(guessed), values(function(x, dim)))
+
+
 def test_softmax_converts_first():
     y = F.softmax(cr.tensor([1, 2]), 0, dtype=cr.float64)
     assert y.dtype == np.float64
@@ -304,9 +323,9 @@ def test_relu_saves_one_byte_an_element():
 
 
 def test_names_in_errors_are_the_functions():
-    named = "ReLU LeakyReLU PReLU ELU Sigmoid Tanh Softplus LogSigmoid".split()
+    named = ["ReLU", "LeakyReLU", "PReLU", "ELU", "Sigmoid", "Tanh", "Softplus", "LogSigmoid"]
     assert [OPS[n]().name for n in named] == (
-        "relu leaky_relu prelu elu sigmoid tanh softplus logsigmoid".split()
+        ["relu", "leaky_relu", "prelu", "elu", "sigmoid", "tanh", "softplus", "logsigmoid"]
     )
 
 

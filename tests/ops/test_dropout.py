@@ -23,7 +23,12 @@ each = pytest.mark.parametrize("name", FUNCTIONS)
 def test_untouched(name):
     x = cr.tensor(RNG.standard_normal(FUNCTIONS[name]), requires_grad=True)
     function = getattr(F, name)
-    for y in (function(x, 0.5, False), function(x, training=False), function(x, 0.0), function(x, 0)):
+    for y in (
+        function(x, 0.5, False),
+        function(x, training=False),
+        function(x, 0.0),
+        function(x, 0),
+    ):
         assert y is x
     integers = cr.ones(*FUNCTIONS[name], dtype=cr.int64)
     assert function(integers, training=False) is integers
@@ -43,6 +48,28 @@ def test_values_are_dropped_or_scaled(name, p):
     if name != "dropout":
         images = kept.reshape(30, -1)
         assert (images.all(1) | ~images.any(1)).all()
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "decided"),
+    [
+        ("dropout1d", (50, 4), 1),
+        ("dropout1d", (9, 8, 4), 2),
+        ("dropout2d", (9, 8), 2),
+        ("dropout2d", (9, 8, 4), 2),
+        ("dropout3d", (50, 2, 3, 2), 1),
+        ("dropout3d", (9, 8, 2, 3, 2), 2),
+    ],
+)
+def test_axes_with_decisions_of_their_own(name, shape, decided):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        y = getattr(F, name)(cr.ones(*shape), 0.5, generator=cr.Generator(2)).numpy()
+    slices = y.reshape(int(np.prod(shape[:decided])), -1)
+    assert (slices == slices[:, :1]).all()
+    assert 0.2 < (slices[:, 0] == 0).mean() < 0.8
+    for axis in range(decided):
+        assert (y != y.take([0], axis)).any()
 
 
 @each
@@ -99,7 +126,8 @@ def test_meta_tensors_draw_nothing():
     assert y.is_meta
     again = cr.Generator(1)
     assert np.array_equal(
-        F.dropout(cr.ones(9), generator=generator).numpy(), F.dropout(cr.ones(9), generator=again).numpy()
+        F.dropout(cr.ones(9), generator=generator).numpy(),
+        F.dropout(cr.ones(9), generator=again).numpy(),
     )
 
 

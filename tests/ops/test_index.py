@@ -207,6 +207,7 @@ def test_a_nested_list_is_a_tuple_and_says_so_at_the_callers_line() -> None:
 def test_narrow_and_select() -> None:
     x = cr.tensor(numbers(3, 4), requires_grad=True)
     assert x.narrow(1, -3, 2).tolist() == [[1.0, 2.0], [5.0, 6.0], [9.0, 10.0]]
+    assert x.narrow(0, -1, 1).tolist() == x.narrow(0, 2, 1).tolist() == [[8.0, 9.0, 10.0, 11.0]]
     assert x.select(0, -1).tolist() == [8.0, 9.0, 10.0, 11.0]
     x.narrow(0, 1, 1).select(1, 2).backward(cr.tensor([5.0]))
     assert np.argwhere(x.grad.numpy()).tolist() == [[1, 2]]
@@ -242,6 +243,8 @@ def test_meta_tensors() -> None:
     x = cr.zeros(3, 4, 5, device="meta")
     assert x[1:, None, :, ::2].shape == (2, 1, 4, 3)
     assert x[:, [0, 1, 1]].shape == (3, 3, 5)
+    assert x[[0, 1], :, [[1], [2]]].shape == (2, 2, 4)
+    assert x[:, [0, 1], [[1], [2]]].shape == (3, 2, 2)
     with pytest.raises(LabelError):
         x[3]
     with pytest.raises(ShapeError, match="depends on them"):

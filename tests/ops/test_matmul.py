@@ -191,6 +191,25 @@ def test_what_blas_reads(see: str, shape: tuple[int, ...]) -> None:
             assert np.shares_memory(x, y)
 
 
+@pytest.mark.parametrize(
+    "x",
+    [
+        np.broadcast_to(values(3), (4, 3)),
+        np.broadcast_to(values(4, 1), (4, 3)),
+        np.broadcast_to(values(4, 1), (4, 3)).T,
+        np.lib.stride_tricks.sliding_window_view(values(6), 3),
+        np.lib.stride_tricks.sliding_window_view(values(6), 3).T,
+        values(4, 3)[::-1],
+        values(4, 3).T[:, ::-1],
+        values(4, 6)[:, ::2],
+    ],
+)
+def test_what_blas_does_not_read_is_copied(x: Any) -> None:
+    y = blas(np, x)
+    assert y.flags.c_contiguous
+    np.testing.assert_array_equal(x, y)
+
+
 def test_a_repeated_gradient() -> None:
     """The gradient of a sum is one number seen everywhere: no strides for BLAS."""
     x, w = (

@@ -211,10 +211,12 @@ def test_expanded_gradients_are_summed() -> None:
     assert not x.expand(3, 4).array.flags.writeable
 
 
-def test_parts_of_no_elements() -> None:
+def test_numbers_and_sizes_of_parts() -> None:
     assert cr.zeros(0, 2).split([]) == ()
     assert cr.zeros(0, 2).unbind() == ()
     assert [p.shape for p in cr.zeros(0).chunk(3)] == [(0,)] * 3
+    assert [p.shape for p in cr.zeros(7).chunk(3)] == [(3,), (3,), (1,)]
+    assert [p.shape for p in cr.zeros(4).chunk(3)] == [(2,), (2,)]
     with cr.detect_anomaly():
         assert cr.zeros(0, 2).unbind() == ()
 

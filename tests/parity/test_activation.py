@@ -15,6 +15,7 @@ SHAPES = [(), (1,), (7,), (3, 4), (2, 3, 5), (2, 3, 4, 5), (0,), (0, 3), (3, 0, 
 SPECIAL = np.array([NAN, INF, -INF, 0.0, -0.0, 1e3, -1e3, 90.0, -90.0, 21.0, -17.5, 1e-30])
 WHOLE = np.array([-3.0, -2, -1, 0, 1, 2, 3, 0, 20, 20.5])
 
+
 def normal(*shape):
     return np.asarray(3 * RNG.standard_normal(shape))
 
@@ -98,7 +99,9 @@ def test_integers(dtype):
 def test_leaky_relu_slopes(slope):
     for x in (WHOLE, SPECIAL, RNG.standard_normal((3, 5))):
         check(lambda lib, x: lib.nn.functional.leaky_relu(x, slope), x)
-        check(lambda lib, x: lib.nn.functional.leaky_relu(x, negative_slope=slope, inplace=False), x)
+        check(
+            lambda lib, x: lib.nn.functional.leaky_relu(x, negative_slope=slope, inplace=False), x
+        )
 
 
 @pytest.mark.parametrize("alpha", [1.0, 0.0, 0.1, 2, -0.7])

@@ -12,7 +12,12 @@ from tests.parity.harness import check, misuse
 RNG = np.random.default_rng(0)
 NAN, INF = np.nan, np.inf
 NAMES = ["dropout", "dropout1d", "dropout2d", "dropout3d"]
-FITTING = {"dropout": (3, 4), "dropout1d": (2, 3, 4), "dropout2d": (2, 3, 4, 5), "dropout3d": (2, 3, 1, 2, 2)}
+FITTING = {
+    "dropout": (3, 4),
+    "dropout1d": (2, 3, 4),
+    "dropout2d": (2, 3, 4, 5),
+    "dropout3d": (2, 3, 1, 2, 2),
+}
 each = pytest.mark.parametrize("name", NAMES)
 
 
@@ -98,7 +103,9 @@ def test_misuse(name):
     x = np.ones(FITTING[name])
     for p in (-0.1, 1.1, NAN, "a"):
         misuse(lambda lib, x, p=p: getattr(lib.nn.functional, name)(x, p), x)
-        misuse(lambda lib, x, p=p: getattr(lib.nn.functional, name)(x, p, False), x) if p == p else None
+        misuse(
+            lambda lib, x, p=p: getattr(lib.nn.functional, name)(x, p, False), x
+        ) if p == p else None
     for kind in (int, bool):
         misuse(lambda lib, x: getattr(lib.nn.functional, name)(x, 0.5), x.astype(kind))
     misuse(lambda lib, x: getattr(lib.nn.functional, name)(x, 0.5), np.array(1.0)) if name not in (

@@ -211,6 +211,7 @@ NARROW = lines("""
     x.narrow(0, 1, 1)
     x.narrow(-1, 1, 2)
     x.narrow(1, -2, 2)
+    x.narrow(1, -1, 1)
     x.narrow(0, 2, 0)
     x.narrow(0, 0, 2)
     x.narrow(0, T(1), 1)

@@ -122,7 +122,9 @@ def test_the_two_flags_of_old():
     for average, reduce in flags:
         options = {"size_average": average, "reduce": reduce}
         for name in ("mse_loss", "l1_loss", "binary_cross_entropy_with_logits", "cross_entropy"):
-            check(lambda lib, x, t, n=name, o=options: getattr(lib.nn.functional, n)(x, t, **o), x, t)
+            check(
+                lambda lib, x, t, n=name, o=options: getattr(lib.nn.functional, n)(x, t, **o), x, t
+            )
         for name in ("nll_loss", "cross_entropy", "multi_margin_loss"):
             check(
                 lambda lib, x, t, n=name, o=options: getattr(lib.nn.functional, n)(x, t, **o),
@@ -254,7 +256,15 @@ def test_labels(name, reduction, weighted, ignored):
         w = None if w is None else w.detach()
         return getattr(lib.nn.functional, name)(x, t, w, reduction=reduction, **options)
 
-    for shape in ((5,), (6, 5), (1, 5), (4, 5, 3), (2, 5, 3, 2), (2, 5, 1, 2, 2), (1, 5, 1, 1, 1, 2)):
+    for shape in (
+        (5,),
+        (6, 5),
+        (1, 5),
+        (4, 5, 3),
+        (2, 5, 3, 2),
+        (2, 5, 1, 2, 2),
+        (1, 5, 1, 1, 1, 2),
+    ):
         x = 3 * normal(*shape)
         weights = (RNG.uniform(0.1, 3, 5),) if weighted else ()
         check(call, x, labels_for(x), *weights)
@@ -329,6 +339,7 @@ def test_infinite_scores(reduction):
         ("cross_entropy", {"label_smoothing": 0.1}),
         ("nll_loss", {}),
     ):
+
         def call(lib, x, t, n=name, o=options):
             return getattr(lib.nn.functional, n)(x, t, reduction=reduction, **o)
 

@@ -43,11 +43,17 @@ def test_matmul(left: Shape, right: Shape) -> None:
     agree(lambda lib, x, w: lib.matmul(x, w), values(*left), values(*right, seed=1))
 
 
-@pytest.mark.parametrize("name", ["mm", "bmm", "mv", "dot", "outer"])
-@pytest.mark.parametrize(("left", "right"), list(itertools.product(LEFT[:8], RIGHT[:8])))
+NAMED = [
+    (name, left, right)
+    for name, left, right in itertools.product(
+        ("mm", "bmm", "mv", "dot", "outer"), LEFT[:8], RIGHT[:8]
+    )
+    if (name, left) != ("mv", ())  # PyTorch's IndexError there is an accident of its own
+]
+
+
+@pytest.mark.parametrize(("name", "left", "right"), NAMED)
 def test_named_products(name: str, left: Shape, right: Shape) -> None:
-    if name == "mv" and left == ():
-        pytest.skip("PyTorch speaks of a dimension here, we of the shapes, as everywhere else")
     agree(lambda lib, x, w: getattr(lib, name)(x, w), values(*left), values(*right, seed=1))
 
 

@@ -12,7 +12,9 @@ from chainrule.training.folder import RunFolder
 from chainrule.training.metrics import Evaluation
 from chainrule.training.task import evaluate_run
 
-Run = Annotated[Path, typer.Argument(help="Run folder that `chainrule train` wrote.")]
+Run = Annotated[
+    Path, typer.Argument(metavar="RUN", help="Run folder that `chainrule train` wrote.")
+]
 DataDir = Annotated[
     Path | None, typer.Option(help="Where the data files are now, if they have moved.")
 ]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import inspect
+import re
 from collections.abc import Iterator
 from typing import Annotated, Any
 
@@ -12,7 +14,7 @@ import typer
 import chainrule.ops  # noqa: F401 - fills the registry
 from chainrule.engine.gradcheck import GradcheckReport
 from chainrule.engine.gradcheck import gradcheck as check
-from chainrule.engine.op import OPS, Op
+from chainrule.engine.op import FUNCTIONS, OPS, Op
 from chainrule.engine.random import manual_seed
 from chainrule.engine.tensor import apply_all
 from chainrule.models.registry import create_model, input_size, list_models
@@ -26,10 +28,10 @@ _MODEL_BATCH = 2
 
 
 def gradcheck(name: Name, seeds: Seeds = 1) -> None:
-    """Compare backward with centred differences, in float64, on every sample of an operation.
+    """Compare backward with centred differences, in float64.
 
-    Of a network all parameters are probed.  Leaves with code 1 if a derivative differs, after
-    naming layer, parameter, element, both values and the likely cause.
+    Of an operation every sample is checked, of a network every parameter.  Leaves with code 1 if a
+    derivative differs, after naming layer, parameter, element, both values and the likely cause.
     """
     operations, models = _find(name)
     failed = 0
@@ -45,19 +47,48 @@ def gradcheck(name: Name, seeds: Seeds = 1) -> None:
 
 
 def _find(name: str) -> tuple[list[type[Op]], list[str]]:
-    """Find what is meant: operations by class name or function name, networks, or everything."""
+    """Find what is meant: operations by class or function name, networks, or everything."""
     if name == "all":
         return [OPS[key] for key in sorted(OPS)], list_models()
     if name in list_models():
         return [], [name]
-    plain = {_plain(key): key for key in OPS}
-    if _plain(name) in plain:
-        return [OPS[plain[_plain(name)]]], []
-    near = difflib.get_close_matches(_plain(name), [*plain, *list_models()], n=3, cutoff=0.5)
-    hint = f"did you mean {', '.join(plain.get(key, key) for key in near)}? " if near else ""
+    operations = _operations(name.rpartition(".")[2])
+    if operations:
+        return operations, []
+    known = {_plain(key): key for key in [*FUNCTIONS, *OPS, *list_models()]}
+    near = difflib.get_close_matches(_plain(name), known, n=3, cutoff=0.5)
+    hint = f"did you mean {', '.join(known[key] for key in near)}? " if near else ""
     raise typer.BadParameter(
         f"no operation or network is called {name!r}; {hint}'all' checks every one of them"
     )
+
+
+def _operations(name: str) -> list[type[Op]]:
+    """Find an operation by its class (ReLU), its layer (Conv2d), or a function that runs it."""
+    by_class = {_plain(key): operation for key, operation in OPS.items()}
+    for key in (_plain(name), re.sub(r"[123]d$", "", _plain(name))):
+        if key in by_class:
+            return [by_class[key]]
+    functions = {_plain(key): function for key, function in FUNCTIONS.items()}
+    found: dict[str, type[Op]] = {}
+    if _plain(name) in functions:
+        _collect(functions[_plain(name)], found, set())
+    return [found[key] for key in sorted(found)]
+
+
+def _collect(function: Any, found: dict[str, type[Op]], seen: set[Any]) -> None:
+    """Collect the operations that a function of `chainrule.ops` names, itself or in its helpers."""
+    function = inspect.unwrap(function) if callable(function) else None
+    code = getattr(function, "__code__", None)
+    if code is None or code in seen or not function.__module__.startswith("chainrule.ops."):
+        return
+    seen.add(code)
+    for name in code.co_names:
+        value = function.__globals__.get(name)
+        if isinstance(value, type) and issubclass(value, Op):
+            found[value.__name__] = value
+        else:
+            _collect(value, found, seen)
 
 
 def _plain(name: str) -> str:

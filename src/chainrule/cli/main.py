@@ -2,35 +2,77 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
 import traceback
-from collections.abc import Sequence
-from typing import Annotated
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from chainrule import __version__
-from chainrule.cli.evaluate import evaluate
-from chainrule.cli.gradcheck import gradcheck
-from chainrule.cli.predict import predict
-from chainrule.cli.train import train
 from chainrule.errors import ChainruleError
+
+COMMANDS = {
+    "train": "Train a network and write a run folder: weights, configuration, metrics, plots.",
+    "evaluate": "Measure a run's weights on the test images of its data set.",
+    "predict": "Name the likeliest classes of pictures, with their probabilities.",
+    "gradcheck": "Compare backward with centred differences, in float64.",
+}
+"""The commands, each in the module of its name, with the first line of its help."""
 
 INTERRUPTED = 130  # what shells give for Ctrl-C
 
+
+class Interrupted(Exception):
+    """Ctrl-C during a training; the text says what was saved."""
+
+
+class _Commands(TyperGroup):
+    """Loads the module of the command that runs, so that help and usage errors come at once."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Name the commands in the order of their table."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """Give what help needs of a command; None for an unknown name."""
+        if cmd_name not in COMMANDS:
+            return None
+
+        def stub() -> None:
+            pass
+
+        stub.__doc__ = COMMANDS[cmd_name]
+        return _command(cmd_name, stub)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[Any, Any, list[str]]:
+        """Give the command itself to whoever runs it."""
+        name, stub, rest = super().resolve_command(ctx, args)
+        if stub is None or name is None:
+            return name, stub, rest
+        module = importlib.import_module(f"chainrule.cli.{name}")
+        return name, _command(name, getattr(module, name)), rest
+
+
+def _command(name: str, function: Callable[..., None]) -> Any:
+    single = typer.Typer(add_completion=False, context_settings=_HELP)
+    single.command(name)(function)
+    return typer.main.get_command(single)
+
+
+_HELP = {"help_option_names": ["-h", "--help"]}
+
 app = typer.Typer(
     name="chainrule",
-    help="Deep learning for computer vision that shows every gradient.",
+    cls=_Commands,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings=_HELP,
 )
-app.command("train")(train)
-app.command("evaluate")(evaluate)
-app.command("predict")(predict)
-app.command("gradcheck")(gradcheck)
 
 
 def _show_version(wanted: bool) -> None:
@@ -71,10 +113,15 @@ def _run(arguments: list[str], debug: bool) -> int:
     try:
         code = app(args=arguments, prog_name="chainrule", standalone_mode=False)
         sys.stdout.flush()
+        if code == INTERRUPTED:  # how the parser reports Ctrl-C
+            raise KeyboardInterrupt
         return code if isinstance(code, int) else 0
     except BrokenPipeError:  # the reader of our output has gone, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except Interrupted as interruption:
+        print(f"interrupted: {interruption}", file=sys.stderr)
+        return INTERRUPTED
     except (KeyboardInterrupt, typer.Abort):
         print("interrupted", file=sys.stderr)
         return INTERRUPTED

@@ -21,8 +21,12 @@ class InkOption(StrEnum):
     LIGHT = "light"
 
 
-Run = Annotated[Path, typer.Argument(help="Run folder that `chainrule train` wrote.")]
-Images = Annotated[list[Path], typer.Argument(help="Picture files, one digit each.")]
+Run = Annotated[
+    Path, typer.Argument(metavar="RUN", help="Run folder that `chainrule train` wrote.")
+]
+Images = Annotated[
+    list[Path], typer.Argument(metavar="IMAGE...", help="Picture files, one digit each.")
+]
 Top = Annotated[int, typer.Option(min=1, help="How many classes to show.")]
 Ink = Annotated[
     InkOption,

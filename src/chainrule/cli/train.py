@@ -8,37 +8,43 @@ from typing import Annotated
 
 import typer
 
+from chainrule.cli.main import Interrupted
 from chainrule.cli.progress import ProgressDisplay
 from chainrule.errors import KindError, ShapeError
+from chainrule.models.registry import input_size
 from chainrule.training.config import TrainConfig, recipe
 from chainrule.training.task import TrainTask
 
-Model = Annotated[str, typer.Argument(help="Name of the network, such as lenet5.")]
+Model = Annotated[str, typer.Argument(metavar="MODEL", help="The network, such as lenet5.")]
 Data = Annotated[str, typer.Option(help="Data set: digits or mnist.")]
 DataDir = Annotated[
-    Path | None, typer.Option(help="Folder with the four MNIST files.  [default: data/mnist]")
+    Path | None,
+    typer.Option(help="Folder with the four MNIST files.", show_default="data/mnist"),
 ]
 Epochs = Annotated[
-    int | None, typer.Option(help="Passes over the training images.  [default: 30; mnist 8]")
+    int | None, typer.Option(help="Passes over the training images.", show_default="30; mnist 8")
 ]
-BatchSize = Annotated[int | None, typer.Option(help="Images a step.  [default: 32; mnist 64]")]
-Rate = Annotated[float | None, typer.Option(help="Learning rate at its peak.  [default: 0.02]")]
-Momentum = Annotated[float | None, typer.Option(help="Momentum.  [default: 0.9]")]
-Nesterov = Annotated[bool | None, typer.Option(help="Nesterov's look ahead.  [default: on]")]
+BatchSize = Annotated[int | None, typer.Option(help="Images a step.", show_default="32; mnist 64")]
+Rate = Annotated[float | None, typer.Option(help="Learning rate at its peak.", show_default="0.02")]
+Momentum = Annotated[float | None, typer.Option(help="Momentum.", show_default="0.9")]
+Nesterov = Annotated[bool | None, typer.Option(help="Nesterov's look ahead.", show_default="on")]
 Decay = Annotated[
-    float | None, typer.Option(help="Weight decay, biases left out.  [default: 0.0005]")
+    float | None, typer.Option(help="Weight decay, biases left out.", show_default="0.0005")
 ]
 Warmup = Annotated[
-    float | None, typer.Option(help="Epochs in which the rate grows to its peak.  [default: 1]")
+    float | None,
+    typer.Option(help="Epochs in which the rate grows to its peak.", show_default="1"),
 ]
 Shift = Annotated[
     int | None,
-    typer.Option(help="Training images move by up to so many of 32 pixels.  [default: 3; mnist 1]"),
+    typer.Option(
+        help="Training images move by up to so many of 32 pixels.", show_default="3; mnist 1"
+    ),
 ]
 Seed = Annotated[int, typer.Option(help="Seed of all randomness: same seed, same result.")]
 Out = Annotated[
     Path | None,
-    typer.Option(help="Run folder.  [default: runs/MODEL-DATA, the next free number]"),
+    typer.Option(help="Run folder.", show_default="runs/MODEL-DATA, numbered where taken"),
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the run in the folder.")]
 
@@ -67,6 +73,7 @@ def train(
     if nesterov is None and momentum == 0:
         nesterov = False  # it needs a momentum; who asks for it without one gets an error
     try:
+        input_size(model)  # an unknown name is found before the data is read
         config = recipe(
             data,
             model=model,
@@ -107,8 +114,8 @@ def _train(task: TrainTask) -> None:
     try:
         with ProgressDisplay(config, len(data.train)) as display:
             task.run([display])
-    except KeyboardInterrupt:
-        _interrupted(task)
+    except KeyboardInterrupt as error:
+        raise Interrupted(_saved_so_far(task)) from error
     problem = task.draw()
     if problem:
         typer.echo(f"note: no plots ({problem})")
@@ -116,13 +123,10 @@ def _train(task: TrainTask) -> None:
     typer.echo(f"test accuracy: {100 * task.rows[-1].test_accuracy:.2f} %")
 
 
-def _interrupted(task: TrainTask) -> None:
-    """Say what there is, and leave with the code that shells give for Ctrl-C."""
-    if task.rows:
-        task.draw()
-        done, wanted = len(task.rows), task.config.epochs
-        text = f"the weights after epoch {done} of {wanted} are in {task.folder.path}"
-    else:
-        text = "no epoch was finished, nothing was saved"
-    typer.echo(f"interrupted: {text}", err=True)
-    raise typer.Exit(130)
+def _saved_so_far(task: TrainTask) -> str:
+    """Complete the folder of an interrupted training with plots, and say what is in it."""
+    if not task.rows:
+        return "no epoch was finished, nothing was saved"
+    task.draw()
+    done, wanted = len(task.rows), task.config.epochs
+    return f"the weights after epoch {done} of {wanted} are in {task.folder.path}"

@@ -46,7 +46,7 @@ class Preprocess:
         n, c, h, w = self._check(images)
         x = self._enlarged(images)  # (N, C, h * enlarge, w * enlarge), float32
         top, left = (self.size - h) // 2, (self.size - w) // 2
-        black = np.float32(-self.mean / self.std)
+        black = np.float32(0.0 - self.mean / self.std)
         out = np.full((n, c, self.size, self.size), black, np.float32)
         inner = out[:, :, top : top + h, left : left + w]
         np.multiply(x, np.float32(1.0 / (self.white * self.std)), out=inner)
@@ -88,7 +88,7 @@ class Preprocess:
         (2, 1, 3, 3)
         """
         edges = ((0, 0), (0, 0), (pixels, pixels), (pixels, pixels))
-        black = np.float32(-self.mean / self.std)
+        black = np.float32(0.0 - self.mean / self.std)
 
         def transform(images: Array) -> Array:
             x = np.pad(self(images), edges, constant_values=black)

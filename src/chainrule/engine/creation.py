@@ -28,22 +28,24 @@ def tensor(
     tensor([[1.0, 2.0],
             [3.0, 4.0]], dtype=float64)
     """
-    array = _numeric(data)
-    if dtype is not None:
-        array = array.astype(as_dtype(dtype), order="K", copy=False)
+    kind = None if dtype is None else as_dtype(dtype)
+    array = _numeric(data, kind)
+    if kind is not None:
+        array = array.astype(kind, order="K", copy=False)
     _check_device(device)
     if device == "meta":
         return meta_tensor(array.shape, array.dtype).requires_grad_(requires_grad)
     return Tensor(array, requires_grad)
 
 
-def _numeric(data: Any) -> Array:
+def _numeric(data: Any, wanted: DType | None) -> Array:
     """Copy data into a native, positive-stride array of a dtype that tensors have."""
     if isinstance(data, Tensor):
         data._need_data("tensor")
         return data.array.copy(order="K")
     if is_scalar(data):
-        return np.array(data, dtype=getattr(data, "dtype", None) or scalar_dtype(data))
+        own = getattr(data, "dtype", None) or scalar_dtype(data)
+        return np.array(data, dtype=wanted or own)
     typed = hasattr(data, "dtype") or hasattr(data, "__array__")
     try:
         array = np.array(_plain(data), order="K", copy=True)
@@ -51,7 +53,8 @@ def _numeric(data: Any) -> Array:
         raise
     except ValueError as error:
         raise failure("tensor", f"lists of equal lengths at every depth ({error})") from error
-    if not typed and (array.dtype == np.float64 or array.size == 0):
+    weak = not typed and (array.dtype == np.float64 or array.size == 0)
+    if weak and wanted is None and not _has_float64(data):
         array = array.astype(DEFAULT_FLOAT)
     if array.dtype.kind not in "fiub" or array.dtype.itemsize > 8:
         raise failure(
@@ -62,6 +65,13 @@ def _numeric(data: Any) -> Array:
             data=type(data),
         )
     return array.astype(array.dtype.newbyteorder("="), copy=False)
+
+
+def _has_float64(data: Any) -> bool:
+    """Whether nested lists hold float64 values that say so, beside Python's floats."""
+    if isinstance(data, list | tuple):
+        return any(_has_float64(item) for item in data)
+    return bool(getattr(data, "dtype", None) == np.float64)
 
 
 def _plain(data: Any) -> Any:

@@ -41,10 +41,11 @@ def _factor(a: Array, n: Array, sizes: dict[int, str]) -> str:
         return ""
     if abs(c + 1) < 1e-3:
         return "the sign is reversed"
-    for value, how in ((c, "sums where it should average over"), (1 / c, "averages twice over")):
+    text = f"a constant factor {c:.4g} is too much"
+    for value, how in ((c, "a sum that should be a mean"), (1 / c, "a mean taken twice")):
         if abs(value - round(value)) < 1e-3 and round(value) in sizes and round(value) > 1:
-            return f"a constant factor {c:.4g}: it {how} {round(value)}, {sizes[round(value)]}"
-    return f"a constant factor {c:.4g} is too much"
+            return f"{text}, perhaps {how}: {round(value)} is {sizes[round(value)]}"
+    return text
 
 
 def _transposed(values: Array, places: Array, a: Array, n: Array) -> str:

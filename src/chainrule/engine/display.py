@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -29,9 +29,9 @@ def tensor_repr(tensor: Any) -> str:
 
 
 def _values(array: Any, name: str) -> str:
-    options: dict[str, Any] = {}
-    if array.dtype.kind == "f":
-        options["formatter"] = {"float_kind": _float_writer(array)}
+    kind = array.dtype.kind
+    write = _float_writer(array) if kind == "f" else _aligned(array, _shown(array), str)
+    names = {"f": "float_kind", "b": "bool"}
     return np.array2string(
         array,
         separator=", ",
@@ -39,14 +39,13 @@ def _values(array: Any, name: str) -> str:
         threshold=200,
         edgeitems=3,
         max_line_width=100,
-        **options,
+        formatter=cast("Any", {names.get(kind, "int_kind"): write}),
     )
 
 
 def _float_writer(array: Any) -> Callable[[Any], str]:
     """Write with as many decimals as the values need, 1 to 4; aligned from two axes on."""
-    flat = array.reshape(-1)
-    shown = flat if flat.size <= 200 else np.concatenate([flat[:500], flat[-500:]])
+    shown = _shown(array)
     finite = np.abs(shown[np.isfinite(shown)].astype(np.float64))
     nonzero = finite[finite > 0]
     if nonzero.size and (nonzero.max() >= 1e6 or nonzero.min() < 1e-4):
@@ -54,6 +53,12 @@ def _float_writer(array: Any) -> Callable[[Any], str]:
     decimals = [len(f"{v:.4f}".rstrip("0").partition(".")[2]) for v in finite]
     digits = max(decimals, default=1) or 1
     return _aligned(array, shown, lambda v: f"{float(v):.{digits}f}")
+
+
+def _shown(array: Any) -> Any:
+    """Give the values that decide the width; of a long tensor those near its ends."""
+    flat = array.reshape(-1)
+    return flat if flat.size <= 1000 else np.concatenate([flat[:500], flat[-500:]])
 
 
 def _aligned(array: Any, shown: Any, write: Callable[[Any], str]) -> Callable[[Any], str]:

@@ -59,8 +59,8 @@ class Mismatch:
         where = "along a random direction" if self.element is None else f"at {list(self.element)}"
         owner = f" of layer {self.layer}" if self.layer else ""
         return (
-            f"{self.name}{owner} {where}: backward gives {self.analytic:.8g}, differences give "
-            f"{self.numeric:.8g} (relative error {self.error:.2g})"
+            f"{self.name}{owner} {where}: backward gives {self.analytic:.6g}, differences give "
+            f"{self.numeric:.6g} (relative error {self.error:.2g})"
         )
 
 

@@ -11,7 +11,7 @@ from chainrule.engine import state
 from chainrule.engine.op import FUNCTIONS, Array
 from chainrule.engine.operators import Operators
 from chainrule.engine.written import mark
-from chainrule.errors import AxisError, GraphError, KindError, failure
+from chainrule.errors import AxisError, ChainruleError, GraphError, KindError, LabelError, failure
 
 if TYPE_CHECKING:
     from chainrule.engine.tensor import Tensor
@@ -121,6 +121,10 @@ class Methods(Operators):
         """Reshape; unlike PyTorch's, it copies where strides allow no view."""
         return cast("Tensor", self.reshape(*shape))
 
+    def where(self, condition: Any, other: Any) -> Tensor:
+        """Take this tensor where `condition` is true, else `other`."""
+        return cast("Tensor", FUNCTIONS["where"](condition, self, other))
+
     def masked_fill(self, mask: Any, value: Any) -> Tensor:
         """Put `value` where `mask` is true, in a new tensor."""
         return cast("Tensor", FUNCTIONS["where"](mask, value, self))
@@ -134,7 +138,7 @@ class Methods(Operators):
         return me.shape[0]
 
     def __iter__(self) -> Iterator[Tensor]:
-        return iter([self[i] for i in range(len(self))])
+        return iter(FUNCTIONS["unbind"](self) if len(self) else ())
 
     def __contains__(self, value: Any) -> Bool:
         return Bool(_tensor(self == value).array.any())
@@ -171,8 +175,24 @@ class Methods(Operators):
     # Writing in place
 
     def __setitem__(self, key: Any, value: Any) -> None:
-        array = self._writable("assignment to an element", value)
-        array[_raw(key)] = _raw(value)
+        array = self._writable("assignment", value)
+        try:
+            if _is_plain(key):
+                array[_raw(key)] = _raw(value)
+            else:  # shapes of mixed indices are getitem's, which NumPy's are not
+                places = np.arange(array.size).reshape(array.shape)
+                chosen = FUNCTIONS["getitem"](_tensor(self)._like(places), key).array
+                array[np.unravel_index(chosen, array.shape)] = _raw(value)
+        except IndexError as error:
+            if isinstance(error, ChainruleError):
+                raise
+            raise failure(
+                "assignment", f"an index that fits ({error})", error=LabelError, tensor=self
+            ) from error
+        except ValueError as error:
+            if isinstance(error, ChainruleError):
+                raise
+            raise failure("assignment", f"a value that fits ({error})", tensor=self) from error
         mark(array)
 
     def __iadd__(self, other: Any) -> Tensor:
@@ -257,6 +277,13 @@ class Methods(Operators):
 
 def _tensor(value: Any) -> Tensor:
     return cast("Tensor", value)
+
+
+def _is_plain(key: Any) -> bool:
+    """Whether NumPy and getitem agree on the key: no index array, or one alone."""
+    keys = key if isinstance(key, tuple) else (key,)
+    basic = [k is None or k is ... or isinstance(k, int | slice) for k in keys]
+    return all(basic) or (len(keys) == 1 and isinstance(keys[0], Methods | np.ndarray))
 
 
 def _raw(value: Any) -> Any:

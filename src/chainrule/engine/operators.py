@@ -201,6 +201,14 @@ class Operators:
     equal = _method("equal")
     allclose = _method("allclose")
     isclose = _method("isclose")
+    absolute = _method("absolute")
+    subtract = _method("subtract")
+    multiply = _method("multiply")
+    divide = _method("divide")
+    negative = _method("negative")
+    floor_divide = _method("floor_divide")
+    remainder = _method("remainder")
+    prelu = _method("prelu")
 
     # Reductions
     sum = _method("sum")
@@ -218,6 +226,7 @@ class Operators:
     any = _method("any")
     all = _method("all")
     count_nonzero = _method("count_nonzero")
+    cumsum = _method("cumsum")
 
     # Shape
     reshape = _sized("reshape")
@@ -241,6 +250,10 @@ class Operators:
     unbind = _method("unbind")
     clone = _method("clone")
     contiguous = _method("contiguous")
+    moveaxis = _method("moveaxis")
+    ravel = _method("ravel")
+    roll = _method("roll")
+    swapdims = _method("swapdims")
 
     # Products
     matmul = _method("matmul")

@@ -109,8 +109,8 @@ def detect_anomaly(function: Callable[..., Any] | None = None) -> Any:
 
     >>> import chainrule as cr
     >>> with cr.detect_anomaly():
-    ...     cr.log(cr.tensor([0.0]))  # doctest: +ELLIPSIS
+    ...     cr.sqrt(cr.tensor([-1.0]))  # doctest: +ELLIPSIS
     Traceback (most recent call last):
-    chainrule.errors.AnomalyError: forward of Log(base=None) gave 1 value that is not finite, called ...
+    chainrule.errors.AnomalyError: forward of Sqrt() gave 1 value that is not finite, called ...
     """
     return _mode(ANOMALY, True, function)

@@ -207,6 +207,10 @@ class Tensor(Methods):
     def __dlpack_device__(self) -> Any:
         return self.array.__dlpack_device__()
 
+    def _like(self, array: Array) -> Tensor:
+        """Make a plain tensor of another array."""
+        return Tensor(array)
+
     def _need_data(self, how: str) -> None:
         if self.is_meta:
             raise GraphError(f"{how}: a tensor on device 'meta' has a shape but no values")

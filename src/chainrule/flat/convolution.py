@@ -105,7 +105,7 @@ def conv_back(
     gy, x, w = floats(name, dLdy=dLdy, x=x, w=w)
     case = _case(name, x, w, stride, padding)
     if b is not None:
-        _bias(name, *floats(name, b=b), w, case)
+        _bias(name, floats(name, b=b)[0], w, case)
     check_same(name, "y", y, case.output)
     check_same(name, "dLdy", gy, case.output)
     bias = np.zeros(len(case.filters), gy.dtype)

@@ -84,7 +84,8 @@ class _Machine:
 
     def predict(self, X: Any) -> Array:
         """Give the class of each example: (examples, features) -> (examples,)."""
-        return np.asarray(self.classes_[(self.decision_function(X) > 0).astype(np.intp)])
+        above = self.decision_function(X) > 0  # which checks that there are classes
+        return np.asarray(self.classes_[above.astype(np.intp)])
 
     def score(self, X: Any, y: Any) -> float:
         """Give the part of examples that is classified as y says."""

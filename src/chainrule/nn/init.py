@@ -27,8 +27,8 @@ def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
     """Give the factor by which weights before a nonlinearity are larger than before none.
 
     1 for linear, convolutions and sigmoid, 5/3 for tanh, sqrt(2) for relu, sqrt(2 / (1 + a^2)) for
-    leaky_relu with slope a = `param` (0.01), 3/4 for selu.  Raises ValueError for other names,
-    TypeError for a `param` that is no number.
+    leaky_relu with slope a = `param` (0.01), 3/4 for selu.  Raises ValueError for other names and
+    for a `param` that is no number.
 
     >>> import chainrule as cr
     >>> round(cr.nn.init.calculate_gain("leaky_relu", 0.2), 4)
@@ -50,7 +50,7 @@ def _slope(param: Any) -> float:
     if param is None:
         return 0.01
     if isinstance(param, bool) or not isinstance(param, int | float | np.number):
-        raise failure("calculate_gain", "a slope that is a number", error=KindError, param=param)
+        raise failure("calculate_gain", "a slope that is a number", param=param)
     return float(param)
 
 

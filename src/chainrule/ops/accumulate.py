@@ -45,8 +45,8 @@ class Prod(Reduction):
         with xp.errstate(all="ignore"):
             gy = xp.reshape(gy, y.shape)
             if x.all():
-                return (gy * y / x,)
-            return (gy * self._others(xp, x),)
+                return (xp.divide(gy * y, x, out=xp.empty_like(x)),)
+            return (xp.multiply(gy, self._others(xp, x), out=xp.empty_like(x)),)
 
     def _others(self, xp: Any, x: Array) -> Array:
         """Multiply, for each element, those before it and those after it along the axes."""
@@ -76,6 +76,11 @@ class LogSumExp(Reduction):
     axes: Shape
     keepdim: bool = False
 
+    @property
+    def name(self) -> str:
+        """The function's name."""
+        return "logsumexp"
+
     def forward(self, xp: Any, x: Array) -> Forward:
         """Shift by the maximum, which is left out where it is infinite."""
         with xp.errstate(all="ignore"):
@@ -93,7 +98,7 @@ class LogSumExp(Reduction):
         """Share the gradient out by the softmax."""
         x, y = saved
         with xp.errstate(all="ignore"):
-            return (xp.reshape(gy, y.shape) * xp.exp(x - y),)
+            return (xp.exp(x - y) * xp.reshape(gy, y.shape),)
 
     @classmethod
     def samples(cls) -> Iterator[Sample]:
@@ -108,6 +113,11 @@ class CumSum(Op):
     """y_i = x_0 + ... + x_i along an axis.  gx_i = gy_i + ... + gy_last."""
 
     axis: int
+
+    @property
+    def name(self) -> str:
+        """The function's name."""
+        return "cumsum"
 
     def infer(self, x: Spec) -> tuple[Spec, ...]:
         """The input's shape and dtype."""

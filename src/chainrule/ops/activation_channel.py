@@ -1,4 +1,4 @@
-"""Activations that know channels: prelu has a slope for each, maxout takes the largest of several."""
+"""Activations that know channels: prelu, with a slope for each, and maxout, over groups of them."""
 
 from __future__ import annotations
 

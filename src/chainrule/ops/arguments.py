@@ -143,3 +143,10 @@ def numpy_names(function: F) -> F:
         return function(*args, **options)
 
     return cast(F, renamed)
+
+
+def flag(value: Any, name: str) -> bool:
+    """Give a switch as a bool; KindError for what is neither True nor False."""
+    if not isinstance(value, bool | np.bool_):
+        raise failure(name, "True or False", error=KindError, value=value)
+    return bool(value)

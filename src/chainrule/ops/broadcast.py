@@ -16,9 +16,6 @@ from chainrule.errors import KindError, failure
 
 Shape = tuple[int, ...]
 
-class UndefinedKindError(KindError, NotImplementedError):
-    """A dtype on which the operation means nothing; PyTorch calls it not implemented."""
-
 
 _LONG = 1024
 """Sums of at most so many terms are left to NumPy."""

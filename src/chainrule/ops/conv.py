@@ -12,7 +12,8 @@ from chainrule.engine.tensor import Tensor, apply, as_tensor
 from chainrule.errors import KindError, failure
 from chainrule.ops.arguments import integer, ntuple
 from chainrule.ops.formulas import quiet
-from chainrule.ops.lowering import Geometry, convolve, gradients, sum_to_channels
+from chainrule.ops.lowering import convolve, gradients, sum_to_channels
+from chainrule.ops.slabs import Geometry
 from chainrule.ops.window import Pads, Sizes, output_sizes
 
 _AXES = {1: "L", 2: "H, W", 3: "D, H, W"}

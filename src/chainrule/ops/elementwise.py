@@ -16,8 +16,8 @@ from chainrule.engine.op import FUNCTIONS, Array, DType, Op, Spec, public
 from chainrule.engine.promotion import DEFAULT_FLOAT, is_scalar
 from chainrule.engine.sample import Sample, away_from_zero, normal, spaced
 from chainrule.engine.tensor import Tensor, apply, as_tensor
-from chainrule.errors import KindError, ShapeError, failure
-from chainrule.ops.broadcast import Pairwise, UndefinedKindError, sum_to
+from chainrule.errors import KindError, ShapeError, UndefinedKindError, failure
+from chainrule.ops.broadcast import Pairwise, sum_to
 from chainrule.ops.cast import promote
 
 Forward = tuple[tuple[Array, ...], Any]
@@ -45,7 +45,10 @@ class Add(Pairwise):
         gx = sum_to(xp, gy, first) if needs[0] else None
         go = sum_to(xp, gy, second) if needs[1] else None
         factor = self.sign * self.alpha
-        return gx, go if go is None or factor == 1 else xp.multiply(go, factor)
+        if go is not None and factor != 1:
+            with xp.errstate(over="ignore"):
+                go = xp.multiply(go, factor)
+        return gx, go
 
     @classmethod
     def samples(cls) -> Iterator[Sample]:
@@ -123,10 +126,14 @@ class Div(Pairwise):
 
     def backward(self, xp: Any, saved: Any, gy: Array, needs: Needs) -> tuple[Any, ...]:
         """Divide by b; for b itself multiply by the quotient too."""
-        x, other = saved
         if self.rounding_mode is not None:
-            zeros = (xp.zeros(shape, dtype=gy.dtype) for shape in (x, other))
-            return tuple([g if need else None for g, need in zip(zeros, needs, strict=True)])
+            return tuple(
+                [
+                    sum_to(xp, xp.zeros_like(gy), shape) if need else None
+                    for shape, need in zip(saved, needs, strict=True)
+                ]
+            )
+        x, other = saved
         gx = go = None
         with xp.errstate(all="ignore"):
             if needs[0]:

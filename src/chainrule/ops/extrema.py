@@ -53,7 +53,8 @@ class Extreme(Op):
         """The reduced shape, the input's dtype; raises where there is nothing to choose from."""
         for a in self.axes:
             if x.shape[a] == 0:
-                raise failure(self, f"elements along dim {a}", error=AxisError, input=x)
+                rule = f"at least one element along dim {a}"
+                raise failure(self, rule, error=AxisError, input=x)
         return (Spec(reduced(x.shape, self.axes, self.keepdim), x.dtype),)
 
     def forward(self, xp: Any, x: Array) -> Forward:
@@ -102,7 +103,8 @@ class ExtremeAlong(Op):
     def infer(self, x: Spec) -> tuple[Spec, ...]:
         """The reduced shape twice: the input's dtype, and int64."""
         if x.ndim and x.shape[self.axis] == 0:
-            raise failure(self, f"elements along dim {self.axis}", error=AxisError, input=x)
+            rule = f"at least one element along dim {self.axis}"
+            raise failure(self, rule, error=AxisError, input=x)
         shape = reduced(x.shape, (self.axis,), self.keepdim)
         return Spec(shape, x.dtype), Spec(shape, INT64, False)
 
@@ -152,8 +154,8 @@ class ArgExtreme(Op):
             raise failure(self, "numbers, not booleans", error=KindError, input=x)
         axes = tuple(range(x.ndim)) if self.axis is None else (self.axis,)
         if any(x.shape[a] == 0 for a in axes if x.ndim):
-            where = "in all" if self.axis is None else f"along dim {self.axis}"
-            raise failure(self, f"elements {where}", error=AxisError, input=x)
+            rule = "at least one element" + ("" if self.axis is None else f" along dim {self.axis}")
+            raise failure(self, rule, error=AxisError, input=x)
         return (Spec(reduced(x.shape, axes, self.keepdim), INT64, False),)
 
     def forward(self, xp: Any, x: Array) -> Forward:

@@ -168,7 +168,8 @@ class BinaryCrossEntropy(Op):
             if values.size and not (values.min() >= 0 and values.max() <= 1):
                 rule = f"{name} values between 0 and 1"
                 hint = "binary_cross_entropy_with_logits takes scores" if name == "input" else ""
-                raise failure(self, rule, hint=hint, lowest=values.min(), highest=values.max())
+                lowest, highest = float(values.min()), float(values.max())
+                raise failure(self, rule, hint=hint, lowest=lowest, highest=highest)
         e = self._errors(xp, x, t)
         if w is not None:
             e = xp.asarray(e * w)

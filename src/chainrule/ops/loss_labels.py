@@ -46,7 +46,7 @@ def classes_second(g: Array) -> Array:
 
 def column(g: Array) -> Array:
     """Give places a last axis, so that they meet the classes; one number for all stays 0-d."""
-    return g[..., None] if np.ndim(g) else g
+    return g[..., None] if g.ndim else g
 
 
 def check_scores(op: Any, x: Spec, t: Spec, w: Spec | None) -> None:

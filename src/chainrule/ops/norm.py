@@ -16,12 +16,11 @@ from chainrule.engine import state
 from chainrule.engine.op import Array, Op, Spec, public
 from chainrule.engine.sample import Sample, normal, positive
 from chainrule.engine.tensor import Tensor, apply, apply_all, as_tensor, mark_written
-from chainrule.errors import GraphError, KindError, failure
-from chainrule.ops.arguments import integer
-from chainrule.ops.broadcast import UndefinedKindError
-from chainrule.ops.pool_windows import flag
+from chainrule.errors import GraphError, KindError, UndefinedKindError, failure
+from chainrule.ops.arguments import flag, integer
 
 FLOAT32 = np.dtype(np.float32)
+LONG = 1024  # so many values are summed in float32 at most, where there is a choice
 
 
 def _along(values: Array, ndim: int) -> Array:
@@ -38,14 +37,17 @@ def _floats(x: Array) -> Array:
 def _total(xp: Any, a: Array, b: Array | None = None) -> Array:
     """Sum a, or a*b, over all axes but the channels: (N, C, ...) -> (C,) in float64.
 
-    In two stages, so that neither are the inner loops short nor the partial sums long: in
-    channels-last memory the last axis stays at first, else the batch axis.
+    In two stages, of which the first is in the data's dtype: along memory, but not so far that
+    rounding adds up.
     """
-    last = a.ndim - 1
-    kept = last if a.ndim > 2 and abs(a.strides[1]) < abs(a.strides[last]) else 0
     every = list(range(a.ndim))
+    if a.ndim > 2 and abs(a.strides[1]) < abs(a.strides[-1]):  # channels-last memory
+        kept = [0, *every[3:], 1] if a.ndim > 3 else [2, 1]
+    else:
+        kept = every[:-1] if prod(a.shape[2:]) > LONG else [0, 1]
     operands = (a, every) if b is None else (a, every, b, every)
-    total: Array = xp.einsum(*operands, [kept, 1]).sum(axis=0, dtype=xp.float64)
+    axes = tuple([place for place, axis in enumerate(kept) if axis != 1])
+    total: Array = xp.einsum(*operands, kept).sum(axis=axes, dtype=xp.float64)
     return total
 
 
@@ -258,35 +260,27 @@ def _number(value: Any, name: str) -> float:
 
 
 def _window_sums(xp: Any, a: Array, before: int, after: int) -> Array:
-    """Sum a over channels c - before .. c + after, with zeros beyond: (N, C, ...) -> the same.
+    """Sum a over channels c - before .. c + after, those there are: (N, C, ...) -> the same.
 
-    Sums of 1, 2, 4, ... channels are doubled and put together, so that the cost grows with
-    the logarithm of the window, and, unlike differences of cumulative sums, nothing cancels and
-    a NaN stays where it is.
+    By shifted additions: unlike differences of cumulative sums they cancel nothing, and a NaN
+    stays where it is.
     """
-    channels = a.shape[1]
-    before, after = min(before, channels), min(after, channels)
-    power = xp.zeros_like(a, shape=(a.shape[0], channels + before + after, *a.shape[2:]))
-    power[:, before : before + channels] = a
-    result, start, length, rest = None, 0, 1, before + 1 + after
-    while True:
-        if rest & 1:
-            part = power[:, start : start + channels]
-            result = part if result is None else result + part
-            start += length
-        rest >>= 1
-        if not rest:
-            return result  # type: ignore[return-value]
-        power = power[:, :-length] + power[:, length:]
-        length *= 2
+    channels, sums = a.shape[1], xp.copy(a, order="K")
+    for shift in range(1, min(after + 1, channels)):
+        sums[:, :-shift] += a[:, shift:]
+    for shift in range(1, min(before + 1, channels)):
+        sums[:, shift:] += a[:, :-shift]
+    return sums  # type: ignore[no-any-return]
 
 
 def _power(xp: Any, d: Array, beta: float) -> Array:
-    """Give d ** beta; by square roots, which are several times faster, where beta allows it."""
+    """Give d ** beta in a new array; by square roots, which are faster, where beta allows it."""
     if beta not in (0.5, 0.75):
         return d**beta
     root: Array = xp.sqrt(d)
-    return root if beta == 0.5 else root * xp.sqrt(root)
+    if beta == 0.75:
+        root *= xp.sqrt(root)
+    return root
 
 
 @dataclass(frozen=True)
@@ -316,22 +310,24 @@ class LocalResponseNorm(Op):
         data = _floats(x)
         with np.errstate(all="ignore"):
             d = _window_sums(xp, data * data, self.size // 2, (self.size - 1) // 2)
-            d = d * (self.alpha / self.size)
+            d *= self.alpha / self.size
             d += self.k
-            y = data / _power(xp, d, self.beta)
+            y = _power(xp, d, self.beta)
+            xp.divide(data, y, out=y)
         return (y.astype(x.dtype, copy=False),), (x, d)
 
     def backward(self, xp: Any, saved: Any, gy: Any, needs: tuple[bool, ...]) -> tuple[Any, ...]:
         x, d = saved
         data = _floats(x)
         with np.errstate(all="ignore"):
-            gx = xp.divide(gy, _power(xp, d, self.beta), out=xp.empty_like(d))
+            gx = _power(xp, d, self.beta)
+            xp.divide(gy, gx, out=gx)
             factor = 2.0 * self.alpha * self.beta / self.size
             if factor:
                 t = gx * data
                 t /= d
                 t = _window_sums(xp, t, (self.size - 1) // 2, self.size // 2)
-                t = t * data
+                t *= data
                 t *= factor
                 gx -= t
         return (gx.astype(x.dtype, copy=False),)

@@ -11,9 +11,8 @@ import numpy as np
 from chainrule.engine.op import Array, Op, Spec, public
 from chainrule.engine.sample import Sample, normal
 from chainrule.engine.tensor import Tensor, apply
-from chainrule.errors import AxisError, ShapeError, failure
-from chainrule.ops.arguments import integer
-from chainrule.ops.broadcast import UndefinedKindError
+from chainrule.errors import AxisError, ShapeError, UndefinedKindError, failure
+from chainrule.ops.arguments import flag, integer
 from chainrule.ops.pool_windows import (
     Ragged,
     Settings,
@@ -23,7 +22,6 @@ from chainrule.ops.pool_windows import (
     channels_last,
     check_axes,
     check_not_empty,
-    flag,
     group_taps,
     memory_order,
     output_target,

@@ -11,8 +11,7 @@ import numpy as np
 from chainrule.engine.op import Array, Op, Spec, public
 from chainrule.engine.sample import Sample, distinct
 from chainrule.engine.tensor import Tensor, apply, apply_all
-from chainrule.errors import failure
-from chainrule.ops.broadcast import UndefinedKindError
+from chainrule.errors import UndefinedKindError, failure
 from chainrule.ops.pool_windows import (
     Settings,
     Windows,

@@ -16,8 +16,8 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 
 from chainrule.engine.op import Array, DType, Spec
-from chainrule.errors import ChainruleError, KindError, ShapeError, failure
-from chainrule.ops.arguments import integer, ntuple
+from chainrule.errors import ChainruleError, ShapeError, failure
+from chainrule.ops.arguments import flag, integer, ntuple
 from chainrule.ops.window import Sizes, output_sizes
 
 MOST_TAPS = 64  # above, tiling windows too are taken one axis after the other
@@ -262,13 +262,6 @@ def settings(
             rule = f"padding from 0 to half the kernel, {k}//2 = {k // 2}, not {p}"
             raise failure(name, rule, kernel_size=kernels, padding=paddings)
     return Settings(kernels, strides, paddings, dilations, flag(ceil_mode, f"{name} ceil_mode"))
-
-
-def flag(value: Any, name: str) -> bool:
-    """Give a switch as a bool; KindError for what is neither True nor False."""
-    if not isinstance(value, bool | np.bool_):
-        raise failure(name, "True or False", error=KindError, value=value)
-    return bool(value)
 
 
 def output_target(name: str, d: int, output_size: Any) -> tuple[int | None, ...]:

@@ -12,8 +12,8 @@ from chainrule.engine.op import Array, Op, Spec, public
 from chainrule.engine.promotion import is_scalar
 from chainrule.engine.sample import Sample, away_from_zero, normal, positive
 from chainrule.engine.tensor import Tensor, apply
-from chainrule.errors import KindError, failure
-from chainrule.ops.broadcast import Pairwise, UndefinedKindError, sum_to
+from chainrule.errors import KindError, UndefinedKindError, failure
+from chainrule.ops.broadcast import Pairwise, sum_to
 from chainrule.ops.cast import promote
 
 Forward = tuple[tuple[Array, ...], Any]
@@ -45,6 +45,11 @@ class PowScalar(Op):
 
     exponent: int | float
 
+    @property
+    def name(self) -> str:
+        """The function's name."""
+        return "pow"
+
     def infer(self, x: Spec) -> tuple[Spec, ...]:
         """The input's shape and dtype; whole numbers refuse negative exponents."""
         if x.dtype.kind != "f":
@@ -63,7 +68,7 @@ class PowScalar(Op):
     def backward(self, xp: Any, x: Any, gy: Array, needs: Needs) -> tuple[Any, ...]:
         """Multiply by the exponent and the next lower power."""
         if x is None:
-            return (gy if self.exponent == 1 else xp.zeros(gy.shape, dtype=gy.dtype),)
+            return (gy if self.exponent == 1 else xp.zeros_like(gy),)
         with xp.errstate(all="ignore"):
             slope = xp.multiply(raised(xp, x, self.exponent - 1), self.exponent)
             return (xp.multiply(gy, slope),)

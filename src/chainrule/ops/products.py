@@ -1,15 +1,19 @@
-"""Products of two matrices that do not wake a second BLAS thread for work too small to share.
+"""Products of two matrices in pieces too small for BLAS to wake a second thread.
 
-BLAS splits a product between threads from about 2^18 multiply-adds on.  For a few hundred
-microseconds of work that gains little on an idle machine, and on a busy one the product waits
-whole scheduler slices for the other thread: ten milliseconds instead of one tenth.  A small
-product is therefore cut into pieces below that bound and handed to one batched call.
+BLAS splits a product between threads from 2^18 multiply-adds on.  For a few hundred microseconds
+of work that gains little on an idle machine, and on a busy one the product waits whole scheduler
+slices for the other thread: ten milliseconds instead of one tenth.  One batched call over
+pieces below that bound runs at the full speed of one thread, and several such calls at once on
+threads of our own (see workers.py) need not wait for each other.
 """
 
 from __future__ import annotations
 
 from functools import lru_cache
+from math import prod
 from typing import Any
+
+import numpy as np
 
 from chainrule.engine.op import Array
 
@@ -17,37 +21,52 @@ SINGLE = 1 << 18
 """Multiply-adds up to which BLAS stays on one thread."""
 
 SMALL = 1 << 25
-"""Multiply-adds from which all threads are worth waiting for: about a millisecond on one."""
+"""Multiply-adds from which all of BLAS's threads are worth waiting for: a millisecond on one."""
 
-SHORTEST = 4
-"""A piece of an axis is at least this long."""
+TILE = 4
+"""Rows or columns of a piece below which BLAS is slow."""
+
+
+def _divisors(n: int) -> list[int]:
+    return [d for d in range(1, n + 1) if n % d == 0]
 
 
 @lru_cache(maxsize=1024)
-def cut(m: int, k: int, n: int) -> tuple[int, int]:
-    """Say along which axis of (m, k, n) to cut the product, and into how many pieces; 1 is whole.
+def cut(m: int, k: int, n: int) -> tuple[int, int, int]:
+    """Say into how many pieces to cut the rows, the inner axis and the columns of a product.
 
-    The axis is the longest that has a suitable divisor.
+    All 1 where it is small enough, or where no cut gives pieces that BLAS is fast on.
 
     >>> from chainrule.ops.products import cut
-    >>> cut(64, 400, 120), cut(4, 5, 6), cut(4096, 4096, 4096)
-    ((2, 12), (0, 1), (0, 1))
+    >>> cut(64, 400, 120), cut(16, 6400, 150), cut(10, 20, 30)
+    ((2, 1, 6), (1, 64, 1), (1, 1, 1))
     """
-    work = m * k * n
-    if not SINGLE < work <= SMALL:
-        return 0, 1
-    least = -(-work // SINGLE)
-    for axis, size in sorted(enumerate((m, k, n)), key=lambda item: -item[1]):
-        if axis == 1 and least * m * n > k * (m + n):
-            continue  # the sums of the pieces would be larger than the matrices
-        for pieces in range(least, size // SHORTEST + 1):
-            if size % pieces == 0:
-                return axis, pieces
-    return 0, 1
+    whole = (1, 1, 1)
+    if m * k * n <= SINGLE:
+        return whole
+    for pieces in _divisors(k):
+        if m * n * (k // pieces) <= SINGLE:
+            # the pieces are added up: worth it while they are much smaller than the factors
+            if k // pieces >= 32 and pieces * m * n <= k * (m + n):
+                return 1, pieces, 1
+            break
+    best = 0.0
+    for i in _divisors(m):
+        for j in _divisors(n):
+            rows, columns = m // i, n // j
+            if rows * columns * k <= SINGLE and rows >= TILE and columns >= TILE:
+                score = rows * columns * (1.0 if columns % TILE == 0 else 0.6)
+                if score > best:
+                    best, whole = score, (i, 1, j)
+    return whole
 
 
-def matrix_product(xp: Any, a: Array, b: Array, out: Array | None = None) -> Array:
-    """Multiply a (m, k) by b (k, n), into `out` (m, n) if given; any strides.
+def matrix_product(
+    xp: Any, a: Array, b: Array, out: Array | None = None, most: float = SMALL
+) -> Array:
+    """Multiply a (..., m, k) by b (..., k, n), into `out` (..., m, n) if given; any strides.
+
+    Up to `most` multiply-adds in all, the product is made on the calling thread alone.
 
     >>> import numpy as np
     >>> from chainrule.ops.products import matrix_product
@@ -55,22 +74,22 @@ def matrix_product(xp: Any, a: Array, b: Array, out: Array | None = None) -> Arr
     array([[1., 1., 1.],
            [1., 1., 1.]])
     """
-    (m, k), n = a.shape, b.shape[1]
-    axis, pieces = cut(m, k, n)
+    (m, k), n = a.shape[-2:], b.shape[-1]
+    lead = a.shape[:-2] if a.ndim >= b.ndim else b.shape[:-2]
+    i, inner, j = cut(m, k, n) if m * k * n * prod(lead) <= most else (1, 1, 1)
     result: Array
-    if pieces == 1:
+    if i == inner == j == 1:
         result = xp.matmul(a, b) if out is None else xp.matmul(a, b, out=out)
         return result
-    if axis == 1:
-        rows = a.reshape(m, pieces, k // pieces).transpose(1, 0, 2)
-        result = xp.matmul(rows, b.reshape(pieces, k // pieces, n)).sum(axis=0, out=out)
-        return result
-    result = xp.empty((m, n), dtype=xp.result_type(a, b)) if out is None else out
-    if axis == 0:
-        shape = (pieces, m // pieces)
-        xp.matmul(a.reshape(*shape, k), b, out=result.reshape(*shape, n))
-    else:
-        columns = b.reshape(k, pieces, n // pieces).transpose(1, 0, 2)
-        place = result.reshape(m, pieces, n // pieces).transpose(1, 0, 2)
-        xp.matmul(a, columns, out=place)
-    return result
+    if inner > 1:
+        rows = a.reshape(*a.shape[:-1], inner, k // inner).swapaxes(-3, -2)
+        result = xp.matmul(rows, b.reshape(*b.shape[:-2], inner, k // inner, n))
+        return result.sum(axis=-3, out=out)
+    if out is None:
+        out = xp.empty((*np.broadcast_shapes(a.shape[:-2], b.shape[:-2]), m, n), dtype=a.dtype)
+    tiles = out.reshape(*out.shape[:-2], i, m // i, j, n // j).swapaxes(-3, -2)
+    rows = a.reshape(*a.shape[:-2], i, 1, m // i, k)
+    columns = b.reshape(*b.shape[:-1], j, n // j)  # (..., k, j, n/j)
+    columns = columns.swapaxes(-3, -2)[..., None, :, :, :]
+    xp.matmul(rows, columns, out=tiles)
+    return out

@@ -158,7 +158,7 @@ class Var(Reduction):
             if self.root:
                 gy = xp.where(y == 0, 0, gy / (2 * y))
             factor = np.float64(2) / (self._count(x.shape) - self.correction)  # may be infinite
-            return ((float(factor) * gy * (x - mean)).astype(x.dtype, copy=False),)
+            return (((x - mean) * (float(factor) * gy)).astype(x.dtype, copy=False),)
 
     @classmethod
     def samples(cls) -> Iterator[Sample]:

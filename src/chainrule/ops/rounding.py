@@ -11,9 +11,8 @@ import numpy as np
 from chainrule.engine.op import FUNCTIONS, Array, Op, Spec, public
 from chainrule.engine.sample import Sample, away_from_zero, spaced
 from chainrule.engine.tensor import Tensor, apply, as_tensor
-from chainrule.errors import failure
+from chainrule.errors import UndefinedKindError, failure
 from chainrule.ops.arguments import integer
-from chainrule.ops.broadcast import UndefinedKindError
 
 Forward = tuple[tuple[Array, ...], Any]
 Needs = tuple[bool, ...]

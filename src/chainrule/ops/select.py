@@ -12,8 +12,8 @@ from chainrule.engine.op import FUNCTIONS, Array, Op, Spec, public
 from chainrule.engine.promotion import is_scalar
 from chainrule.engine.sample import Draw, Sample, booleans, normal, spaced
 from chainrule.engine.tensor import Tensor, apply, as_tensor
-from chainrule.errors import KindError, failure
-from chainrule.ops.broadcast import Pairwise, UndefinedKindError, broadcast, sum_to
+from chainrule.errors import KindError, UndefinedKindError, failure
+from chainrule.ops.broadcast import Pairwise, broadcast, sum_to
 from chainrule.ops.cast import promote, result_type
 
 Forward = tuple[tuple[Array, ...], Any]
@@ -147,6 +147,11 @@ class ClampTensor(Op):
 
     low: bool = True
     high: bool = True
+
+    @property
+    def name(self) -> str:
+        """The function's name."""
+        return "clamp"
 
     def infer(self, x: Spec, *limits: Spec) -> tuple[Spec, ...]:
         """The broadcast shape; booleans may have one limit, as in PyTorch."""

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from chainrule.data.preprocess import Preprocess
-from chainrule.errors import CheckpointError, DataError
+from chainrule.errors import CheckpointError, DataError, ShapeError
 from chainrule.formats.atomic import remove_leftovers, write_atomic
 from chainrule.formats.safetensors import load_safetensors, save_safetensors
 from chainrule.models.registry import create_model
@@ -152,7 +152,7 @@ class RunFolder:
         try:
             model = create_model(config.train.model, len(config.classes), config.in_channels)
             model.load_state_dict(load_safetensors(path))
-        except CheckpointError as error:
+        except (CheckpointError, ShapeError) as error:
             text = str(error)
             raise CheckpointError(text if str(path) in text else f"{path}: {text}") from error
         return model.eval()

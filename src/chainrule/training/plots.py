@@ -35,12 +35,12 @@ def curves_png(rows: Sequence[Row], title: str = "") -> bytes:
     right.plot(epochs, [100 * row.train_accuracy for row in rows], label="training", **style)
     right.plot(epochs, [100 * row.test_accuracy for row in rows], label="test", **style)
     right.set_ylabel("accuracy in %")
-    right.set_ylim(top=100.0)
+    right.set_ylim(top=101.0)
     for axes in (left, right):
         axes.set_xlabel("epoch")
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.grid(alpha=0.3)
-        axes.legend()
+        axes.legend(loc="upper right" if axes is left else "lower right")
     if title:
         figure.suptitle(title)
     return _png(figure)
