@@ -239,6 +239,22 @@ def test_maxpool_by_loops_and_first_of_equals() -> None:
     assert flat.maxpool_back([[1.0]], np.zeros((2, 2)), 2, 2, [[0.0]]).tolist() == [[1, 0], [0, 0]]
 
 
+def test_batch_norm_by_the_formula() -> None:
+    x, gamma, beta, eps = normal(4, 3, 2, 5), normal(3), normal(3), 0.3
+    mean, var = normal(3), np.array([0.5, 1.0, 2.0])
+
+    def formula(m: np.ndarray, v: np.ndarray) -> np.ndarray:
+        m, v, g, b = (a.reshape(3, 1, 1) for a in (m, v, gamma, beta))
+        return np.asarray((x - m) / np.sqrt(v + eps) * g + b)
+
+    own = formula(x.mean((0, 2, 3)), x.var((0, 2, 3)))
+    np.testing.assert_allclose(flat.batch_norm(x, gamma, beta, eps), own, atol=1e-12)
+    given = flat.batch_norm(x, gamma, beta, eps, mean, var)
+    np.testing.assert_allclose(given, formula(mean, var), atol=1e-12)
+    one = flat.batch_norm(x[:1], gamma, beta, eps)
+    np.testing.assert_array_equal(flat.batch_norm(x[0], gamma, beta, eps), one[0])
+
+
 def test_dropout_and_its_mask() -> None:
     x = normal(40, 5)
     y, mask = flat.dropout(x, 0.25, cr.Generator(3))

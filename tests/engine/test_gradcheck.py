@@ -43,7 +43,10 @@ def test_a_right_gradient_passes_and_counts_its_probes() -> None:
     [
         (lambda x, g: -2 * x * g, "sign is reversed"),
         (lambda x, g: x * g, "constant factor 0.5"),
-        (lambda x, g: 6 * x * g, r"constant factor 3 .*sum that should be a mean: 3 is the size of axis 0"),
+        (
+            lambda x, g: 6 * x * g,
+            r"factor 3 .*a sum that should be a mean: 3 is the size of axis 0",
+        ),
         (lambda x, g: x * g * 0, "no gradient arrives"),
         (lambda x, g: (2 * x * g).T, "last two axes are exchanged"),
         (lambda x, g: cr.where(x < 0, g, 2 * x * g), "exactly where the value is negative"),

@@ -249,3 +249,38 @@ def test_gradients_in_threads_do_not_mix() -> None:
 
     with ThreadPoolExecutor(4) as pool:
         assert list(pool.map(work, range(20))) == [2 * k for k in range(20)]
+
+
+def test_a_kernel_may_hand_out_one_fresh_array_for_two_inputs() -> None:
+    class Both(cr.Function):
+        @staticmethod
+        def forward(ctx, a, b):
+            return a + b
+
+        @staticmethod
+        def backward(ctx, g):
+            shared = g * 1
+            return shared, shared
+
+    a, b = leaf(1.0, 2.0), leaf(3.0, 4.0)
+    inner_a, inner_b = a * 1, b * 1
+    y = Both.apply(inner_a, inner_b)
+    (y + inner_a * 5 + inner_a * 7).sum().backward()
+    np.testing.assert_array_equal(a.grad, [13, 13])
+    np.testing.assert_array_equal(b.grad, [1, 1])
+
+
+def test_a_kernel_may_hand_out_a_read_only_view() -> None:
+    class Spread(cr.Function):
+        @staticmethod
+        def forward(ctx, a):
+            return a.sum()
+
+        @staticmethod
+        def backward(ctx, g):
+            return cr.from_numpy(np.broadcast_to(g.numpy() * 1, (2,)))
+
+    a = leaf(1.0, 2.0)
+    inner = a * 1
+    (Spread.apply(inner) + inner.sum() + inner.sum()).backward()
+    np.testing.assert_array_equal(a.grad, [3, 3])

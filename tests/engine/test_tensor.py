@@ -272,3 +272,15 @@ def test_gradients_have_the_shape_of_what_was_broadcast(
     assert y.grad.shape == b
     if name == "add":
         np.testing.assert_allclose(x.grad.numpy().sum(), out.array.size)
+
+
+def test_compared_with_none_and_numbers_that_do_not_fit() -> None:
+    x = cr.tensor([1.0])
+    assert (x == None) is False  # noqa: E711
+    assert x != None  # noqa: E711
+    with pytest.raises(TypeError, match="uint8 can hold"):
+        cr.tensor([1], dtype=cr.uint8) + 300
+    with pytest.raises(TypeError, match="add: expected a tensor"):
+        cr.add(x, None)
+    with pytest.raises(TypeError, match=r"cr\.float32"):
+        cr.zeros(2, dtype="a")

@@ -109,6 +109,12 @@ def test_adaline_that_diverges_names_a_rate_that_does_not(batch: bool) -> None:
         warnings.simplefilter("ignore")
         model = Adaline(0.9 * bound, 500, batch=batch).fit(x, y)
     assert np.isfinite(model.coef_).all()
+    same, labels = np.array([[3.0], [3.0]]), [0, 1]  # |x|^2 = 9 + 1, so the bound is 2/10
+    with pytest.raises(ValueError, match=r"a rate below 0\.2;"):
+        Adaline(0.22, batch=batch).fit(same, labels)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert abs(Adaline(0.18, batch=batch).fit(same, labels).decision_function(same)).max() < 10
 
 
 @pytest.mark.parametrize(

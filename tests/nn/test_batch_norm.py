@@ -99,6 +99,17 @@ def test_by_hand_the_statistics_stay(kind: Any, shape: tuple[int, ...]) -> None:
     assert layer.bias.grad is not None
 
 
+def test_tracking_can_be_switched_off_afterwards() -> None:
+    layer = nn.BatchNorm1d(3)
+    layer.track_running_stats = False
+    x = cr.randn(5, 3)
+    y = layer(x)
+    assert layer.num_batches_tracked.item() == 0
+    assert not np.array(layer.running_mean).any()
+    assert abs(y.detach().numpy().mean(axis=0)).max() < 1e-6
+    np.testing.assert_allclose(layer.eval()(x).detach(), x, rtol=1e-4)  # mean 0, variance 1
+
+
 def test_meta_leaves_the_statistics_alone() -> None:
     layer = nn.BatchNorm2d(3)
     assert layer(cr.zeros(2, 3, 4, 4, device="meta")).shape == (2, 3, 4, 4)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from itertools import product
 from typing import Any
@@ -14,7 +13,7 @@ import torch
 import chainrule as cr
 from tests.parity.harness import check, misuse
 
-warnings.filterwarnings("ignore", message="Using padding='same'")
+pytestmark = pytest.mark.filterwarnings("ignore:Using padding='same'")
 
 
 def normal(*shape: int, seed: int = 0) -> np.ndarray:

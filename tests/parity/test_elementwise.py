@@ -218,6 +218,10 @@ WHERE = lines("""
     lib.where(x > 0, x, 'a')
     lib.where(x > 0, x, y[:, :2])
     lib.where((x > 0)[:, :2], x, y)
+    x.where(x > 0, y)
+    x.where(x > 0, 0)
+    x.subtract(y).multiply(y).divide(2).negative().absolute()
+    x.floor_divide(y).detach() + x.remainder(y)
 """)
 
 

@@ -30,7 +30,7 @@ class Slot:
 
     def add(self, array: Array) -> None:
         """Add another branch's gradient."""
-        if self.owned:
+        if self.owned and self.array.flags.writeable:
             np.add(self.array, array, out=self.array)
         else:
             self.array, self.owned = np.asarray(self.array + array), True
@@ -156,14 +156,12 @@ class Walk:
         return slots
 
     def _hand_on(self, node: Node, gradients: Sequence[Any], gys: Sequence[Any]) -> None:
-        borrowed = [id(root(g)) for g in gys if g is not None]
+        owners = [id(root(g)) for g in (*gys, *gradients) if g is not None]
         for edge, gradient in zip(node.edges, gradients, strict=True):
             if edge is None:
                 continue
             if gradient is not None:
-                owner = id(root(gradient))
-                owned = owner not in borrowed
-                borrowed.append(owner)
+                owned = owners.count(id(root(gradient))) == 1  # nobody else has its memory
                 if type(edge) is tuple:
                     self._add_inner(edge[0], edge[1], gradient, owned)
                 else:

@@ -135,10 +135,10 @@ class Operators:
     __rand__, __ror__, __rxor__ = __and__, __or__, __xor__
 
     def __eq__(self, other: Any) -> Tensor:  # type: ignore[override]
-        return _call("eq", self, other)
+        return _call("eq", self, other) if other is not None else cast("Tensor", False)
 
     def __ne__(self, other: Any) -> Tensor:  # type: ignore[override]
-        return _call("ne", self, other)
+        return _call("ne", self, other) if other is not None else cast("Tensor", True)
 
     def __lt__(self, other: Any) -> Tensor:
         return _call("lt", self, other)

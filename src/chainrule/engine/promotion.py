@@ -14,6 +14,8 @@ DEFAULT_FLOAT: DType = np.dtype(np.float32)
 INT64: DType = np.dtype(np.int64)
 BOOL: DType = np.dtype(np.bool_)
 
+_NAMES = {f"{kind}{bits}" for kind in ("int", "uint", "float") for bits in (8, 16, 32, 64)}
+_NAMES |= {"bool"}
 _RANK = {"b": 0, "u": 1, "i": 1, "f": 2}
 
 
@@ -22,6 +24,8 @@ def as_dtype(value: Any, name: str = "dtype") -> DType:
     if value is float:
         return DEFAULT_FLOAT
     try:
+        if isinstance(value, str) and value not in _NAMES:
+            raise TypeError(value)
         dtype: DType = np.dtype(value)
     except TypeError as error:
         raise failure(name, "a dtype such as cr.float32", error=KindError, value=value) from error

@@ -317,7 +317,7 @@ def mark_written(tensor: Tensor) -> None:
     mark(tensor.array)
 
 
-def as_tensor(value: Any) -> Tensor:
+def as_tensor(value: Any, name: str = "operand") -> Tensor:
     """Wrap an operand: tensors as they are, arrays without a copy, numbers as 0-d tensors.
 
     Raises TypeError for anything else; lists go through `cr.tensor`.
@@ -326,12 +326,12 @@ def as_tensor(value: Any) -> Tensor:
         return value
     if isinstance(value, np.ndarray):
         if value.dtype.kind not in "fiub":
-            raise failure("operand", "a bool, integer or float array", error=KindError, array=value)
+            raise failure(name, "a bool, integer or float array", error=KindError, array=value)
         return Tensor(value if value.dtype.isnative else value.astype(value.dtype.newbyteorder()))
     if is_scalar(value):
         return Tensor(np.array(value, dtype=scalar_dtype(value)))
     raise failure(
-        "operand",
+        name,
         "a tensor, an array or a number",
         error=KindError,
         hint="wrap lists with cr.tensor(...)",

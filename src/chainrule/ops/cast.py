@@ -12,6 +12,7 @@ from chainrule.engine.op import Array, DType, Op, Spec, public
 from chainrule.engine.promotion import as_dtype, combine, is_scalar, promote_types, scalar_dtype
 from chainrule.engine.sample import Sample, booleans, integers, normal
 from chainrule.engine.tensor import Tensor, apply, as_tensor
+from chainrule.errors import KindError, failure
 
 
 @dataclass(frozen=True)
@@ -65,19 +66,24 @@ def result_type(*operands: Any) -> DType:
     >>> cr.result_type(cr.tensor([1, 2]), 0.5)
     dtype('float32')
     """
+    if len(operands) == 2 and is_scalar(operands[1]) and hasattr(operands[0], "dtype"):
+        dtype: DType = operands[0].dtype  # the usual case, a float tensor and a number
+        if dtype.kind == "f":
+            return dtype
     ranks: list[DType | None] = [None, None, None]
     for x in operands:
         rank = 2 if is_scalar(x) else int(x.ndim == 0)
-        dtype = scalar_dtype(x) if rank == 2 else x.dtype
+        own = scalar_dtype(x) if rank == 2 else x.dtype
         known = ranks[rank]
-        ranks[rank] = dtype if known is None else promote_types(known, dtype)
+        ranks[rank] = own if known is None else promote_types(known, own)
     return combine(*ranks)
 
 
-def promote(*operands: Any, name: str = "") -> tuple[Tensor, ...]:
+def promote(*operands: Any, name: str = "operand") -> tuple[Tensor, ...]:
     """Make tensors of one dtype of the operands, by `result_type`; differentiable.
 
-    Raises TypeError for operands that are no tensors, arrays or numbers.
+    Raises TypeError for operands that are no tensors, arrays or numbers, and for a number that
+    the common dtype cannot hold.
     """
     first = operands[0]
     if isinstance(first, Tensor):
@@ -87,11 +93,16 @@ def promote(*operands: Any, name: str = "") -> tuple[Tensor, ...]:
                 break
         else:
             return operands
-    given = [x if is_scalar(x) else as_tensor(x) for x in operands]
+    given = [x if is_scalar(x) else as_tensor(x, name) for x in operands]
     common = result_type(*given)
     return tuple(
-        [
-            Tensor(np.array(x, dtype=common)) if not isinstance(x, Tensor) else cast(x, common)
-            for x in given
-        ]
+        [cast(x, common) if isinstance(x, Tensor) else _number(x, common, name) for x in given]
     )
+
+
+def _number(value: Any, dtype: DType, name: str) -> Tensor:
+    try:
+        return Tensor(np.array(value, dtype=dtype))
+    except OverflowError as error:
+        rule = f"a number that {dtype} can hold"
+        raise failure(name, rule, error=KindError, number=value) from error
