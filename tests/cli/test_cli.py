@@ -244,6 +244,12 @@ def test_gradcheck_finds_a_planted_error(run: Run, monkeypatch: pytest.MonkeyPat
     assert answer.out.endswith("gradcheck: 1 of 1 failed\n")
 
 
+def test_gradcheck_of_an_operation_without_gradient(run: Run) -> None:
+    answer = run("gradcheck", "argmax")
+    assert answer.code == 0
+    assert "ArgExtreme: no gradient passes, nothing to check" in answer.out
+
+
 def test_gradcheck_of_unknown_names(run: Run) -> None:
     fails(run("gradcheck", "conv2"), 2, "conv2", "did you mean", "'all'")
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from chainrule.data import frame_digit, read_image
+from chainrule.data import frame_digit, load_digits, read_image
 from chainrule.errors import DataError
 
 RAMP = np.arange(0, 252, 12, dtype=np.uint8).reshape(3, 7)
@@ -189,3 +189,14 @@ def test_extreme_shapes_are_framed(size: tuple[int, int]) -> None:
 def test_a_picture_of_one_pixel_is_blank() -> None:
     with pytest.raises(DataError, match="blank"):
         frame_digit(np.zeros((1, 1), np.uint8))
+
+
+def test_real_digits_enlarged_on_paper_are_framed_as_they_were() -> None:
+    pytest.importorskip("sklearn", reason="the digits are in the demo extra")
+    images = load_digits().test.images[:60, 0].astype(float) * (255 / 16)
+    differences = []
+    for image in np.rint(images).astype(np.uint8):
+        large = Image.fromarray(image).resize((80, 80), Image.Resampling.NEAREST)
+        on_paper = 255 - np.pad(np.asarray(large), ((30, 60), (90, 20)))
+        differences.append(np.abs(frame_digit(on_paper, 8, 8).astype(float) - image).mean())
+    assert np.median(differences) < 25  # of 255; a digit moved by one of its pixels has about 60

@@ -254,6 +254,13 @@ def test_stateless_signatures() -> None:
             wrong()
 
 
+@pytest.mark.parametrize("kind", [nn.Softmax, nn.LogSoftmax, nn.Softmin])
+def test_a_guessed_dimension_warns_at_the_callers_line(kind: Any) -> None:
+    with pytest.warns(UserWarning, match="dim=1") as caught:
+        kind()(cr.zeros(2, 3))
+    assert caught[0].filename == __file__
+
+
 def test_stateless_makes_classes_that_can_be_derived_from() -> None:
     class Half(nn.LeakyReLU):  # type: ignore[misc, valid-type]
         """One with another default."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import pickle
 from typing import Any
 
@@ -229,3 +230,23 @@ def test_by_hand_agrees_with_the_graph_for_a_whole_network() -> None:
 def test_a_module_without_forward_says_so() -> None:
     with pytest.raises(NotImplementedError, match="forward"):
         nn.Module()(1)
+
+
+def test_what_is_assigned_again_keeps_its_place() -> None:
+    model = nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 1))
+    setattr(model, "0", nn.Linear(2, 3))
+    assert [n for n, _ in model.named_children()] == ["0", "1", "2"]
+    model[0].weight = nn.Parameter(cr.zeros(3, 2))
+    assert [n for n, _ in model[0].named_parameters()] == ["weight", "bias"]
+
+
+def test_the_constructors_signature_is_seen() -> None:
+    assert list(inspect.signature(nn.Linear).parameters)[:3] == [
+        "in_features", "out_features", "bias",
+    ]  # fmt: skip
+
+
+def test_a_state_without_the_count_of_batches_is_accepted() -> None:
+    model = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3))
+    state = {k: v for k, v in model.state_dict().items() if "num_batches" not in k}
+    assert model.load_state_dict(state) == ([], [])

@@ -41,7 +41,9 @@ class Watch(Callback):
 
 def test_it_learns_and_callbacks_see_every_step() -> None:
     watch = Watch()
-    rows = fit(network(), loader(200, 50), loader(40, 8, 1), TrainConfig(epochs=25, lr=0.1), [watch])
+    rows = fit(
+        network(), loader(200, 50), loader(40, 8, 1), TrainConfig(epochs=25, lr=0.1), [watch]
+    )
     assert rows[-1].test_accuracy > 0.9
     assert rows[-1].train_loss < rows[0].train_loss / 2
     assert [row.epoch for row in rows] == list(range(1, 26))

@@ -334,7 +334,8 @@ class _Checker:
     ) -> bool:
         """Whether the disagreement comes from a kink within, or at the middle of, the probe."""
         jump = abs(right - left)
-        if not jump > 1e-3 * max(abs(right), abs(left)) + self.noise:
+        gap = abs(analytic - (right + left) / 2)  # one kink among many terms moves the sum little
+        if not jump > min(1e-3 * max(abs(right), abs(left)), gap / 2) + self.noise:
             return False  # smooth here: the one-sided slopes agree, so backward is wrong
         for shrink in (10.0, 100.0, 1000.0):
             centred, right, left = self._slopes(tensor, direction, h / shrink)

@@ -13,15 +13,18 @@ from chainrule.nn.parameter import Parameter
 from chainrule.nn.stateless import stateless
 from chainrule.ops.arguments import integer
 
+FRAMES = 5
+"""How far above a function's warning the line is that called its layer."""
+
 ELU = stateless("ELU", F.elu)
 LeakyReLU = stateless("LeakyReLU", F.leaky_relu)
 LogSigmoid = stateless("LogSigmoid", F.logsigmoid)
-LogSoftmax = stateless("LogSoftmax", F.log_softmax, ("dim",))
+LogSoftmax = stateless("LogSoftmax", F.log_softmax, ("dim",), _stacklevel=FRAMES)
 Maxout = stateless("Maxout", F.maxout)
 ReLU = stateless("ReLU", F.relu)
 Sigmoid = stateless("Sigmoid", F.sigmoid)
-Softmax = stateless("Softmax", F.softmax, ("dim",))
-Softmin = stateless("Softmin", F.softmin, ("dim",))
+Softmax = stateless("Softmax", F.softmax, ("dim",), _stacklevel=FRAMES)
+Softmin = stateless("Softmin", F.softmin, ("dim",), _stacklevel=FRAMES)
 Softplus = stateless("Softplus", F.softplus)
 Tanh = stateless("Tanh", F.tanh)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple, Self
 
@@ -22,6 +23,12 @@ class _Built(type):
     def __call__(cls, *args: Any, **options: Any) -> Any:
         with construction():
             return super().__call__(*args, **options)
+
+    @property
+    def __signature__(cls) -> inspect.Signature:
+        """The constructor's signature, which `__call__` would hide from help()."""
+        own = inspect.signature(cls.__init__)  # type: ignore[misc]
+        return own.replace(parameters=list(own.parameters.values())[1:])
 
 
 class Keys(NamedTuple):
@@ -49,6 +56,7 @@ class Module(metaclass=_Built):
     """
 
     training: bool
+    optional_state: tuple[str, ...] = ()  # buffers that a state dict may lack
 
     def __init__(self) -> None:
         values: dict[str, Any] = {
@@ -101,10 +109,10 @@ class Module(metaclass=_Built):
             object.__setattr__(self, name, value)
             return
         if isinstance(value, Parameter):
-            self._forget(name)
+            self._forget(name, "_parameters")
             tables["_parameters"][name] = value
         elif isinstance(value, Module):
-            self._forget(name)
+            self._forget(name, "_modules")
             tables["_modules"][name] = value
         elif name in tables["_parameters"] and value is not None:
             raise failure(
@@ -128,9 +136,11 @@ class Module(metaclass=_Built):
         else:
             object.__setattr__(self, name, value)
 
-    def _forget(self, name: str) -> None:
+    def _forget(self, name: str, keep: str) -> None:
+        """Take a name out of all tables but one, where it keeps its place in the order."""
         for table in ("_parameters", "_buffers", "_modules"):
-            self.__dict__[table].pop(name, None)
+            if table != keep:
+                self.__dict__[table].pop(name, None)
         self.__dict__.pop(name, None)
 
     def __getattr__(self, name: str) -> Any:
@@ -268,7 +278,7 @@ class Module(metaclass=_Built):
         names that are missing or unexpected, listing all of them.
         """
         own = self.state_dict()
-        missing = [key for key in own if key not in state_dict]
+        missing = [key for key in own if key not in state_dict and key not in self._optional()]
         unexpected = [key for key in state_dict if key not in own]
         shapes = [
             f"{key} is {_shape(state_dict[key])}, expected {target.shape}"
@@ -290,6 +300,14 @@ class Module(metaclass=_Built):
                 target.array[...] = value.array if isinstance(value, Tensor) else value
                 mark_written(target)
         return Keys(missing, unexpected)
+
+    def _optional(self) -> set[str]:
+        """Name the state that older files lack and that keeps its value then."""
+        return {
+            f"{path}.{name}" if path else name
+            for path, module in self.named_modules()
+            for name in module.optional_state
+        }
 
     def train(self, mode: bool = True) -> Self:
         """Switch to training (dropout drops, batch norm uses the batch), or back if not `mode`."""

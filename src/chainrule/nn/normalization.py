@@ -19,6 +19,7 @@ class BatchNorm(Module):
     """Base of the batch normalisation layers, which differ in the axes they accept."""
 
     _layouts: dict[int, str]
+    optional_state = ("num_batches_tracked",)  # PyTorch's files before 0.4.1 lack it
 
     def __init__(
         self,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import sys
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from chainrule.engine.tensor import Tensor
@@ -20,6 +20,7 @@ class Stateless(Module):
     """
 
     _function: Callable[..., Tensor]
+    _constants: Mapping[str, Any] = {}
     __signature__: inspect.Signature = inspect.Signature()
 
     def __init__(self, *args: Any, **settings: Any) -> None:
@@ -38,7 +39,7 @@ class Stateless(Module):
 
     def forward(self, input: Tensor) -> Tensor:
         """Call the function with the settings."""
-        return type(self)._function(input, **self._settings())
+        return type(self)._function(input, **self._settings(), **self._constants)
 
     def extra_repr(self) -> str:
         """Show the settings; `inplace` only where it is asked for, as PyTorch does."""
@@ -49,13 +50,16 @@ class Stateless(Module):
 
 
 def stateless(
-    name: str, function: Callable[..., Tensor], settings: tuple[str, ...] | None = None
+    name: str,
+    function: Callable[..., Tensor],
+    settings: tuple[str, ...] | None = None,
+    **constants: Any,
 ) -> type[Stateless]:
     """Make a layer's class from a function of a tensor and settings.
 
     The class takes the function's own arguments after the first (or those named in `settings`,
-    in that order) with the function's defaults.  Assign it to `name` at the top of a module, so
-    that its layers can be pickled.
+    in that order) with the function's defaults; `constants` go along with every call.  Assign it
+    to `name` at the top of a module, so that its layers can be pickled.
 
     >>> import chainrule as cr
     >>> def scale(input, factor=2.0):
@@ -71,6 +75,7 @@ def stateless(
     doc = f"The layer of `{function.__name__}`, with its settings {signature}.\n\n"
     members: dict[str, Any] = {
         "_function": staticmethod(function),
+        "_constants": constants,
         "__signature__": signature,
         "__module__": sys._getframe(1).f_globals.get("__name__", __name__),
         "__doc__": doc + inspect.cleandoc(function.__doc__ or ""),
