@@ -27,6 +27,9 @@ class _Built(type):
     @property
     def __signature__(cls) -> inspect.Signature:
         """The constructor's signature, which `__call__` would hide from help()."""
+        declared: inspect.Signature | None = getattr(cls, "_signature", None)
+        if declared is not None:
+            return declared
         own = inspect.signature(cls.__init__)  # type: ignore[misc]
         return own.replace(parameters=list(own.parameters.values())[1:])
 

@@ -21,11 +21,11 @@ class Stateless(Module):
 
     _function: Callable[..., Tensor]
     _constants: Mapping[str, Any] = {}
-    __signature__: inspect.Signature = inspect.Signature()
+    _signature: inspect.Signature = inspect.Signature()
 
     def __init__(self, *args: Any, **settings: Any) -> None:
         super().__init__()
-        name, signature = type(self).__name__, type(self).__signature__
+        name, signature = type(self).__name__, type(self)._signature
         try:
             bound = signature.bind(*args, **settings)
         except TypeError as error:
@@ -35,7 +35,7 @@ class Stateless(Module):
         self.__dict__.update(bound.arguments)
 
     def _settings(self) -> dict[str, Any]:
-        return {name: self.__dict__[name] for name in type(self).__signature__.parameters}
+        return {name: self.__dict__[name] for name in type(self)._signature.parameters}
 
     def forward(self, input: Tensor) -> Tensor:
         """Call the function with the settings."""
@@ -76,7 +76,7 @@ def stateless(
     members: dict[str, Any] = {
         "_function": staticmethod(function),
         "_constants": constants,
-        "__signature__": signature,
+        "_signature": signature,
         "__module__": sys._getframe(1).f_globals.get("__name__", __name__),
         "__doc__": doc + inspect.cleandoc(function.__doc__ or ""),
     }
