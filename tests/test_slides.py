@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -475,3 +476,30 @@ def test_two_ways_to_the_gradient_by_the_image_agree(kernel: tuple[int, int], pa
     columns = flat.im2col(x, kernel, padding=padding)
     close(dw, (up.reshape(3, -1) @ columns.T).reshape(w.shape), 1e-12)
     close(flat.conv(x, w, padding=padding), (rows @ columns).reshape(up.shape), 1e-12)
+
+
+def regions(weight: Any, bias: Any) -> int:
+    """Count the patterns of firing ReLUs met on a fine grid of the plane."""
+    side = np.linspace(-60.0, 60.0, 601) + 0.0137  # shifted, so that no point lies on a line
+    points = np.stack(np.meshgrid(side, side), axis=-1).reshape(-1, 2)
+    units = cr.relu(cr.nn.functional.linear(cr.tensor(points), cr.tensor(weight), cr.tensor(bias)))
+    return len(np.unique((units > 0).numpy(), axis=0))
+
+
+def bound(n: int, d: int) -> int:
+    """Zaslavsky: the regions that n hyperplanes in general position cut d dimensions into."""
+    return sum(math.comb(n, s) for s in range(d + 1))
+
+
+def test_three_lines_cut_the_plane_into_seven_regions_the_slides_three_into_six() -> None:
+    assert bound(3, 2) == 7
+    general = np.array([[2.0, 1.0], [-3.0, 1.0], [-1.0, 1.0]])
+    assert regions(general, np.array([8.0, -12.0, 6.0])) == 7
+    # y = -2x - 8, y = 3x + 12 and y = x + 4 all pass through (-4, 0)
+    assert regions(general, np.array([8.0, -12.0, -4.0])) == 6
+
+
+def test_the_pooling_example_of_which_only_the_result_is_printed() -> None:
+    # the slide's picture is lost; these are rows that lead to its result
+    image = [[1, 1, 2, 4], [5, 6, 7, 8], [3, 2, 1, 0], [1, 2, 3, 4]]
+    np.testing.assert_array_equal(flat.maxpool(np.array(image), 2, 2), [[6, 8], [3, 4]])
