@@ -182,11 +182,22 @@ def adjoint(x: Any, w: Any, gy: Any, gx: Any, gw: Any, g: Geometry) -> None:
 
 
 @pytest.mark.parametrize("order", [np.asarray, last])
+@pytest.mark.parametrize(("slab", "scatter"), [(1 << 21, 2.5), (1 << 21, 0.0), (8, 0.0), (8, 99.0)])
 @pytest.mark.parametrize(("groups", "c", "o"), [(1, 3, 4), (2, 4, 6), (3, 3, 6), (4, 4, 4)])
 @pytest.mark.parametrize("g", GEOMETRIES)
 def test_against_loops(
-    g: Geometry, groups: int, c: int, o: int, order: Callable[[np.ndarray], np.ndarray]
+    g: Geometry,
+    groups: int,
+    c: int,
+    o: int,
+    slab: int,
+    scatter: float,
+    order: Callable[[np.ndarray], np.ndarray],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """As it is, and cut into single rows, with W^T gy added back or gy correlated."""
+    monkeypatch.setattr(slabs, "SLAB", slab)
+    monkeypatch.setattr(lowering, "SCATTER", scatter)
     g = g._replace(groups=groups)
     x, w, b = (
         order(normal(2, c, 6, 5)),
@@ -318,6 +329,35 @@ def test_large_work_is_shared_between_threads(monkeypatch: pytest.MonkeyPatch) -
     raise AssertionError("every part ran on the caller's thread")
 
 
+def test_threads_that_add_rows_do_not_share_an_image() -> None:
+    x, w = np.zeros((6, 4, 50, 50), np.float32), np.zeros((2, 4, 3, 3), np.float32)
+    g = Geometry((3, 3), (1, 1), ((0, 0), (0, 0)), (1, 1))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(slabs, "SLAB", 1 << 16)
+        assert len(slabs.parts(x, w, (48, 48), g)) > 2 * len(x)
+        runs = slabs.share(
+            x, w, (48, 48), g, lambda run: {p.images.start for p in run}, by_image=True
+        )
+    assert len(runs) > 1
+    assert sorted(i for run in runs for i in run) == list(range(6))
+
+
+def test_every_row_is_in_one_part() -> None:
+    g = Geometry((3, 2), (2, 1), ((1, 4), (0, 0)), (2, 1))
+    x, w = np.zeros((3, 2, 9, 5)), np.zeros((2, 2, 3, 2))
+    out = g.out((9, 5))
+    for slab in (1, 200, 1000, 3000, 1 << 20):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(slabs, "SLAB", slab)
+            count = np.zeros((3, *out), int)
+            for part in slabs.parts(x, w, out, g):
+                count[part.images, part.target] += 1
+                rows = len(range(9)[part.source]), *part.geometry.padding[0]
+                height = len(range(out[0])[part.target])
+                assert part.geometry.out((rows[0], 5))[0] == height
+        assert (count == 1).all()
+
+
 def test_memory_stays_modest() -> None:
     """The columns of all images would take nine times x; those of a few parts are there at once."""
     x, w = np.zeros((16, 16, 128, 128), np.float32), np.zeros((16, 16, 3, 3), np.float32)
@@ -354,6 +394,7 @@ def test_channels_last_is_decided_by_axes_longer_than_1() -> None:
     assert channels_last(last(np.zeros((2, 3, 4, 1))))
     assert channels_last(last(np.zeros((2, 3, 1, 4))))
     assert channels_last(last(np.zeros((2, 3, 4))))
+    assert not channels_last(last(np.zeros((2, 3, 4, 4)))[:, :1])
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
@@ -363,6 +404,15 @@ def test_dtypes_stay(dtype: str) -> None:
     assert {a.dtype for a in (y, *gradients)} == {np.dtype(dtype)}
     exact = naive(x, w, b, Geometry((3, 3), (1, 1), ((0, 0), (0, 0)), (1, 1)))
     np.testing.assert_allclose(y, exact, atol={"float16": 0.02}.get(dtype, 1e-5))
+
+
+def test_half_precision_adds_up_in_single() -> None:
+    x, w = np.ones((2, 2, 20, 20), np.float16), np.ones((2, 1, 1, 1), np.float16)
+    gy = np.full((2, 2, 20, 20), 250, np.float16)
+    gy[1] *= -1  # each image's sum, 100,000, is beyond half precision
+    _, (gx, gw) = run(Conv(groups=2), x, w, gy=gy)
+    np.testing.assert_array_equal(gw, np.zeros_like(w))
+    np.testing.assert_array_equal(gx, gy)
 
 
 @pytest.mark.parametrize("dtype", ["int64", "int32", "uint8"])
@@ -400,6 +450,10 @@ def test_nan_and_infinity_reach_only_the_windows_that_see_them() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         y, _ = run(Conv(padding=((1, 1), (1, 1))), x, w)
+        run(Conv(), x, np.array([[[[0.0, np.inf]]]]))
+        run(
+            Conv(), x.astype(np.float32) + np.float32(1e30), np.full((1, 1, 2, 2), 1e30, np.float32)
+        )
     assert np.isinf(y).sum() == 4
     assert np.isnan(y).sum() == 4
 

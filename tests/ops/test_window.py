@@ -196,6 +196,8 @@ GRID = [
     ((1, 1), (2, 2), (0, 0), (1, 1)),
     ((2, 2), (3, 2), (1, 2), (1, 3)),
     ((5, 6), (1, 1), (0, 0), (1, 1)),
+    ((3, 3), (2, 2), (0, 0), (1, 1)),  # neighbours share one row and one column
+    ((2, 2), (2, 2), (0, 0), (2, 2)),
 ]
 
 
@@ -264,6 +266,9 @@ def test_unfold_and_fold_and_their_gradients(k: Any, s: Any, p: Any, d: Any) -> 
     np.testing.assert_allclose(x.grad.numpy(), folded.numpy())
     single = F.fold(cr.tensor(g[0]), (5, 6), k, d, p, s)
     np.testing.assert_allclose(single.numpy(), folded.numpy()[0])
+    columns = cr.tensor(g, requires_grad=True)
+    F.fold(columns, (5, 6), k, d, p, s).backward(x.detach())
+    np.testing.assert_array_equal(columns.grad.numpy(), y.detach().numpy())
 
 
 def test_fold_of_unfold_counts_the_windows_of_each_pixel() -> None:

@@ -49,7 +49,8 @@ class ProgressDisplay(Callback):
         self._rate = 0.0
 
     def __enter__(self) -> Self:
-        self._bar.start()
+        if self._console.is_terminal:
+            self._bar.start()
         return self
 
     def __exit__(
@@ -58,7 +59,8 @@ class ProgressDisplay(Callback):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._bar.stop()
+        if self._console.is_terminal:  # where it never started, older versions print a blank line
+            self._bar.stop()
 
     def on_begin(self, progress: Progress) -> None:
         """Start the clock."""
