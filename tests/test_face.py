@@ -44,3 +44,13 @@ def test_tensors_made_without_the_face_find_their_operations() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[2.0, 2.0]"
+
+
+def test_every_file_of_operations_is_loaded_with_its_room() -> None:
+    code = (
+        "import pathlib, sys, chainrule.ops as ops; "
+        "files = {p.stem for p in pathlib.Path(ops.__path__[0]).glob('*.py')} - {'__init__'}; "
+        "print(sorted(f for f in files if f'chainrule.ops.{f}' not in sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]", "name the file in chainrule/ops/__init__.py"

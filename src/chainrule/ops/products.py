@@ -23,8 +23,8 @@ SINGLE = 1 << 18
 SMALL = 1 << 25
 """Multiply-adds from which all of BLAS's threads are worth waiting for: a millisecond on one."""
 
-TILE = 4
-"""Rows or columns of a piece below which BLAS is slow."""
+TILE, LONG = 4, 20
+"""Rows or columns, and length of the inner axis, of a piece below which BLAS is slow."""
 
 
 def _divisors(n: int) -> list[int]:
@@ -47,7 +47,7 @@ def cut(m: int, k: int, n: int) -> tuple[int, int, int]:
     for pieces in _divisors(k):
         if m * n * (k // pieces) <= SINGLE:
             # the pieces are added up: worth it while they are much smaller than the factors
-            if k // pieces >= 32 and pieces * m * n <= k * (m + n):
+            if k // pieces >= LONG and pieces * m * n <= k * (m + n):
                 return 1, pieces, 1
             break
     best = 0.0
@@ -55,10 +55,19 @@ def cut(m: int, k: int, n: int) -> tuple[int, int, int]:
         for j in _divisors(n):
             rows, columns = m // i, n // j
             if rows * columns * k <= SINGLE and rows >= TILE and columns >= TILE:
-                score = rows * columns * (1.0 if columns % TILE == 0 else 0.6)
+                score = _speed(rows, columns)
                 if score > best:
                     best, whole = score, (i, 1, j)
     return whole
+
+
+def _speed(rows: int, columns: int) -> float:
+    """Guess how fast BLAS is on a piece: fitted to measurements, within a tenth in most cases."""
+    area = rows * columns
+    fill = 1.0 if rows % 8 == 0 else 0.9 if rows % 4 == 0 else 0.75
+    fill *= 1.0 if columns % 8 == 0 else 0.9 if columns % 4 == 0 else 0.8
+    aspect = min(rows, columns) / max(rows, columns)
+    return float(fill * area / (area + 64) * aspect**0.1 * min(rows, 8) * min(columns, 8))
 
 
 def matrix_product(
