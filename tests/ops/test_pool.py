@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 import chainrule as cr
 from chainrule.nn import functional as F
-from chainrule.ops.pool import AdaptiveAvgPool, AvgPool, MaxPool
-from chainrule.ops.pool_max import max_pool2d_with_indices
+from chainrule.ops.pool_average import AdaptiveAvgPool, AvgPool
+from chainrule.ops.pool_max import MaxPool, max_pool2d_with_indices
 from chainrule.ops.pool_windows import Ragged, Strided, adaptive_windows
 
 INF, NAN = float("inf"), float("nan")

@@ -23,8 +23,8 @@ SINGLE = 1 << 18
 SMALL = 1 << 25
 """Multiply-adds from which all of BLAS's threads are worth waiting for: a millisecond on one."""
 
-TILE, LONG = 4, 20
-"""Rows or columns, and length of the inner axis, of a piece below which BLAS is slow."""
+TILE, LONG = 4, 64
+"""Rows or columns of a piece, and length of its inner axis, below which BLAS is slow."""
 
 
 def _divisors(n: int) -> list[int]:
@@ -44,20 +44,19 @@ def cut(m: int, k: int, n: int) -> tuple[int, int, int]:
     whole = (1, 1, 1)
     if m * k * n <= SINGLE:
         return whole
-    for pieces in _divisors(k):
-        if m * n * (k // pieces) <= SINGLE:
-            # the pieces are added up: worth it while they are much smaller than the factors
-            if k // pieces >= LONG and pieces * m * n <= k * (m + n):
-                return 1, pieces, 1
-            break
     best = 0.0
-    for i in _divisors(m):
-        for j in _divisors(n):
-            rows, columns = m // i, n // j
-            if rows * columns * k <= SINGLE and rows >= TILE and columns >= TILE:
-                score = _speed(rows, columns)
-                if score > best:
-                    best, whole = score, (i, 1, j)
+    for inner in _divisors(k):
+        depth = k // inner
+        if inner > 1 and depth < LONG:
+            break
+        for i in _divisors(m):
+            for j in _divisors(n):
+                rows, columns = m // i, n // j
+                if rows * columns * depth <= SINGLE and rows >= TILE and columns >= TILE:
+                    # pieces of the inner axis are added up, each at the price of 4 multiply-adds
+                    score = _speed(rows, columns) / (1 + (4 / depth if inner > 1 else 0))
+                    if score > best:
+                        best, whole = score, (i, inner, j)
     return whole
 
 
@@ -90,15 +89,15 @@ def matrix_product(
     if i == inner == j == 1:
         result = xp.matmul(a, b) if out is None else xp.matmul(a, b, out=out)
         return result
-    if inner > 1:
-        rows = a.reshape(*a.shape[:-1], inner, k // inner).swapaxes(-3, -2)
-        result = xp.matmul(rows, b.reshape(*b.shape[:-2], inner, k // inner, n))
-        return result.sum(axis=-3, out=out)
     if out is None:
         out = xp.empty((*np.broadcast_shapes(a.shape[:-2], b.shape[:-2]), m, n), dtype=a.dtype)
     tiles = out.reshape(*out.shape[:-2], i, m // i, j, n // j).swapaxes(-3, -2)
-    rows = a.reshape(*a.shape[:-2], i, 1, m // i, k)
-    columns = b.reshape(*b.shape[:-1], j, n // j)  # (..., k, j, n/j)
-    columns = columns.swapaxes(-3, -2)[..., None, :, :, :]
-    xp.matmul(rows, columns, out=tiles)
+    rows = a.reshape(*a.shape[:-2], i, m // i, inner, k // inner).swapaxes(-3, -2)
+    columns = b.reshape(*b.shape[:-2], inner, k // inner, j, n // j).swapaxes(-3, -2)
+    if inner == 1:  # (..., i, 1, m/i, k) by (..., 1, j, k, n/j)
+        xp.matmul(rows, columns, out=tiles)
+        return out
+    # (..., inner, i, 1, m/i, k/inner) by (..., inner, 1, j, k/inner, n/j)
+    rows, columns = rows.swapaxes(-4, -3)[..., None, :, :], columns[..., None, :, :, :]
+    xp.matmul(rows, columns).sum(axis=-5, out=tiles)
     return out
