@@ -49,7 +49,7 @@ docs: .venv/.docs ## write the reference pages to build/docs
 clean: ## remove the environments and caches; runs/ stays
 	rm -rf .venv .venv-parity build dist htmlcov .coverage .coverage.*
 	rm -rf .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
-	find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+	find src tests tools benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # --- environments ---------------------------------------------------------------------------
 # A stamp says that an installation is finished.  It is stale when pyproject.toml is newer, and
@@ -69,7 +69,7 @@ define install
   $(PYTHON) -m venv --clear $(1) || { \
     echo "'$(PYTHON)' could not make $(1) (on Debian and Ubuntu: apt install python3-venv)"; \
     exit 1; } >&2; }
-@echo "installing into $(1) ..."
+@echo "installing into $(1) (once; it takes a minute or two) ..."
 @$(1)/bin/python -m pip install --quiet $(2)
 @pwd > $(1)/.where
 @touch $@

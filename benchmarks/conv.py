@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 import numpy as np
@@ -49,13 +50,19 @@ def convolution(
     return run, (2.0 + wants) * 2 * y.size * c * k * k
 
 
+def rest() -> None:
+    """Do nothing for a moment."""
+    time.sleep(0.1)
+
+
 def main() -> None:
     """Print each case's rate as a part of sgemm's, and its time."""
     work = 2.0 * SIDE**3
     for name, case in CASES.items():
         for last in (False, True):
             run, operations = convolution(*case, last)
-            gemm_times, times = interleave((sgemm(), run), ROUNDS, warm=2)
+            # BLAS's threads spin for a while after a product: the pause lets them fall asleep
+            gemm_times, _, times = interleave((sgemm(), rest, run), ROUNDS, warm=2)
             middle, low, high = (
                 operations / work / q for q in ratio(times, gemm_times)
             )  # of the rates: the inverse of the times, for equal work

@@ -29,7 +29,7 @@ class AxisError(ChainruleError, IndexError, ValueError):
     """A dimension that the tensor does not have, or one named twice."""
 
 
-class LabelError(ChainruleError, IndexError, ValueError):
+class LabelError(ChainruleError, IndexError, ValueError, RuntimeError):
     """A class label outside 0..C-1, or an index outside its axis."""
 
 

@@ -188,3 +188,12 @@ def test_misuse():
     misuse(lambda lib, x, w: lib.nn.functional.prelu(x, w), np.array(1.0), np.ones(2))
     misuse(lambda lib, x, w: lib.nn.functional.prelu(x, w), np.ones(3), np.ones(3))
     misuse(lambda lib, x: lib.nn.functional.prelu(x, lib.tensor([0.5], dtype=lib.float64)), x)
+
+
+@pytest.mark.parametrize("kind", ["int64", "bool"])
+@pytest.mark.parametrize(
+    "name", ["leaky_relu", "elu", "softplus", "logsigmoid", "softmax", "log_softmax", "softmin"]
+)
+def test_whole_numbers_are_not_implemented(name: str, kind: str) -> None:
+    options = {"dim": 0} if "soft" in name and name != "softplus" else {}
+    misuse(lambda lib, x: getattr(lib.nn.functional, name)(x, **options), np.ones(3, kind))

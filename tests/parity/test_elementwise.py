@@ -543,3 +543,11 @@ def test_numpy_arrays_on_either_side() -> None:
     assert isinstance(left, cr.Tensor)
     assert left.tolist() == [0.0, -1.0]
     assert right.tolist() == [0.0, 1.0]
+
+
+@pytest.mark.parametrize("kind", ["uint8", "int8", "int64", "bool"])
+@pytest.mark.parametrize("number", ["256", "-2", "300", "2.5", "True"])
+def test_division_by_a_number_that_the_dtype_cannot_hold(kind: str, number: str) -> None:
+    x = np.array([0, 1, 2, 127], kind)
+    agree(f"x / {number}", x)
+    agree(f"{number} / x", x)

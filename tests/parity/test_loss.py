@@ -450,3 +450,33 @@ def test_multi_margin_misuse():
     misuse(lambda lib, x, t: call(lib, x, t, 1, "a"), x, t)
     misuse(call, normal(2, 4, 5), np.zeros((2, 5), int))
     misuse(call, np.zeros((2, 0)), np.zeros(2, int))
+
+
+@pytest.mark.parametrize("kind", ["int64", "int32", "bool"])
+@pytest.mark.parametrize("name", ["cross_entropy", "nll_loss", "multi_margin_loss"])
+def test_scores_that_are_not_floats_are_not_implemented(name, kind):
+    x, t = np.ones((3, 4), kind), np.array([0, 1, 3])
+    misuse(lambda lib, x, t: getattr(lib.nn.functional, name)(x, t), x, t)
+
+
+@pytest.mark.parametrize("name", ["mse_loss", "binary_cross_entropy_with_logits"])
+def test_differences_that_are_not_floats_are_not_implemented(name):
+    x = np.array([1, 0, 1])
+    misuse(lambda lib, x: getattr(lib.nn.functional, name)(x, x), x)
+
+
+def test_multi_margin_labels_and_weights():
+    def call(lib, x, t, w=None):
+        return lib.nn.functional.multi_margin_loss(x, t, weight=w)
+
+    for label in (-1, -100, 4):
+        misuse(call, normal(3, 4), np.array([0, label, 3]))
+    misuse(call, normal(5, 4), normal(5), np.array(1.0))  # the weight is looked at first
+
+
+@pytest.mark.parametrize("name", ["cross_entropy", "nll_loss"])
+def test_float_targets_of_another_shape(name):
+    for shape in ((4, 3), (3, 5), (3,), (2,), (3, 4, 1)):
+        misuse(
+            lambda lib, x, t: getattr(lib.nn.functional, name)(x, t), normal(3, 4), normal(*shape)
+        )

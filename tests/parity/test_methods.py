@@ -139,3 +139,37 @@ def test_misuse_is_refused_alike(fn: object) -> None:
 )
 def test_making_tensors(fn: object) -> None:
     check(fn, dtypes=["float32"], gradients=False)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("kind", ["float32", "float64", "int64", "int32", "uint8", "bool"])
+@pytest.mark.parametrize("value", [10, 1.5, True, -1, float("nan")])
+def test_masked_fill_keeps_the_dtype(kind: str, value: float) -> None:
+    x, mask = np.ones((2, 3), kind), np.array([True, False, True])
+    if value != value and kind not in ("float32", "float64", "bool"):
+        misuse(lambda lib, x, m: x.masked_fill(m, value), x, mask)
+        return
+    for fn in (
+        lambda lib, x, m: x.masked_fill(m, value),
+        lambda lib, x, m: lib.masked_fill(x, m, value),
+    ):
+        check(fn, x, mask, dtypes=[kind] if kind.startswith("f") else ["float32"])
+
+
+def test_masked_fill_by_a_tensor() -> None:
+    def fn(lib: object, x: object, m: object, v: object) -> object:
+        return lib.masked_fill(x, m, v)  # type: ignore[attr-defined]
+
+    mask = np.array([[True], [False], [True]])
+    check(fn, X, mask, np.array(3.0))
+    check(fn, X[0], mask, np.array(3.0))  # the mask has more axes than what is filled
+    check(fn, X, mask, np.array(2))
+    check(fn, np.arange(12).reshape(3, 4), mask, np.array(2.5), gradients=False)
+    for bad in (np.array([3.0]), np.zeros((3, 4))):
+        misuse(fn, X, mask, bad)
+    misuse(fn, X, mask.astype(np.float64), np.array(1.0))
+    misuse(fn, X, mask.astype(np.int64), np.array(1.0))
+    misuse(fn, X, np.ones(5, bool), np.array(1.0))
+    for number in (300, 2**40):
+        misuse(
+            lambda lib, x, m, n=number: lib.masked_fill(x, m, n), np.ones((3, 1), np.uint8), mask
+        )

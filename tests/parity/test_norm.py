@@ -249,3 +249,14 @@ def test_bad_inputs_of_local_response_norm() -> None:
     misuse(lrn(3), normal(3))
     misuse(lrn(3), np.array(1.0))
     misuse(lrn(3), np.ones((2, 3, 4), bool))
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_running_values_of_another_shape_or_dtype(training: bool) -> None:
+    def call(lib: Any, x: Any, mean: Any, variance: Any) -> Any:
+        return lib.nn.functional.batch_norm(x, mean, variance, training=training)
+
+    for shape in ((4,), (1,), (2, 3)):
+        misuse(call, normal(4, 3), np.zeros(shape), np.ones(3))
+        misuse(call, normal(4, 3), np.zeros(3), np.ones(shape))
+    misuse(lambda lib, x: call(lib, x, lib.zeros(3, dtype=lib.float64), lib.ones(3)), normal(4, 3))

@@ -333,3 +333,8 @@ def test_named_tuple_of_max() -> None:
         value, index = result
         assert result.values.tolist() == value.tolist() == [5.0, 7.0]
         assert result.indices.tolist() == index.tolist() == [1, 0]
+
+
+def test_cumsum_has_no_boolean_sums() -> None:
+    for x in (np.array([True, False]), np.array([1, 2]), np.array([1.0, 2.0])):
+        misuse(lambda lib, x: lib.cumsum(x, 0, dtype=lib.bool), x)

@@ -33,14 +33,16 @@ def _count(bad: int) -> str:
     return f"{bad} value{'s that are' if bad != 1 else ' that is'} not finite"
 
 
-def check_forward(op: Any, outputs: Iterable[Any], node: Any) -> None:
+def check_forward(op: Any, inputs: Iterable[Any], outputs: Iterable[Any], node: Any) -> None:
     """Raise AnomalyError if an output is not finite; let the node remember its line."""
     line = calling_line()
     if node is not None:
         node.origin = line
     bad = _bad(outputs)
     if bad:
-        raise AnomalyError(f"forward of {op!r} gave {_count(bad)}, called from {line}")
+        given = _bad(inputs)
+        source = f"; its inputs held {_count(given)} already" if given else ""
+        raise AnomalyError(f"forward of {op!r} gave {_count(bad)}, called from {line}{source}")
 
 
 def check_backward(node: Any, gradients: Iterable[Any]) -> None:

@@ -22,7 +22,7 @@ from chainrule.engine.dispatch import current_backend
 from chainrule.engine.graph import Slot
 from chainrule.engine.op import Array, Op, Spec
 from chainrule.engine.tensor import Tensor, as_tensor
-from chainrule.errors import GraphError, ShapeError, failure
+from chainrule.errors import GraphError, KindError, ShapeError, failure
 
 
 class GraphNode:
@@ -61,6 +61,8 @@ class GraphNode:
             return None
         found = [Tensor(self._slots[i].array) if i in self._slots else None
                  for i in range(len(self._values))]  # fmt: skip
+        for slot in self._slots.values():
+            slot.owned = False  # what was handed out is not written again
         return tuple(found) if len(found) > 1 else found[0]
 
     def forward(self) -> Any:
@@ -106,6 +108,11 @@ class GraphNode:
     def seed(self, gradient: Any) -> None:
         """Set the gradient that arrives from above; 1 for a value of one element if None."""
         value = self._values[0]
+        if value.dtype.kind != "f":
+            raise failure(
+                "graph.backward", f"a floating-point output; {self.name!r} is {value.dtype}",
+                error=KindError, hint="capture it with floating-point inputs: 2.0 for 2",
+            )  # fmt: skip
         if gradient is None:
             if value.size != 1:
                 raise ShapeError(
@@ -175,7 +182,7 @@ class Graph:
                     "graph.forward", f"{len(self.inputs)} inputs, as captured", inputs=len(inputs)
                 )
             for node, value in zip(self.inputs, inputs, strict=True):
-                node._values = [as_tensor(value).array]
+                node._values = [_replacement(node, value)]
         for gate in self._nodes:
             gate.forward()
         found = tuple([Tensor(node._values[index]) for node, index in self._outputs])
@@ -251,8 +258,14 @@ class _Recorder:
         self._keep(node, [tensor])
         return node
 
-    def leak(self, tensor: Tensor, how: str) -> None:
-        if id(tensor) in self.made or id(tensor.array) in self.arrays:
+    def follows(self, value: Any) -> bool:
+        if not isinstance(value, Tensor):
+            return False
+        edge = self.made.get(id(value)) or self.arrays.get(id(value.array))
+        return edge is not None and edge[0].kind in ("input", "operation")
+
+    def leak(self, tensor: Any, how: str) -> None:
+        if self.follows(tensor):
             warnings.warn(
                 f"capture: {how} took a value out of the traced graph at {calling_line()}; "
                 "what depends on it is fixed in the graph",
@@ -291,7 +304,7 @@ def capture(fn: Callable[..., Any], *inputs: Any) -> Graph:
     `nodes_topologically_sorted()`, whose nodes have a forward and a backward of their own.
     Parameters stay live: a later change of theirs is seen by the next forward.
 
-    Raises TypeError if an output of `fn` is not a tensor that it computed from operations.
+    Raises RuntimeError if an output of `fn` is not a tensor that it computed from operations.
 
     >>> import chainrule as cr
     >>> graph = cr.capture(lambda x, y, z: (x + y) * z, -2.0, 5.0, -4.0)
@@ -300,6 +313,10 @@ def capture(fn: Callable[..., Any], *inputs: Any) -> Graph:
     >>> graph.backward()
     (tensor(-4.0), tensor(-4.0), tensor(3.0))
     """
+    outer = state.TRACER.get()
+    if outer is not None:
+        for x in inputs:
+            outer.leak(x, "capture()")
     recorder = _Recorder()
     leaves = [_leaf(x) for x in inputs]
     sources = [
@@ -312,7 +329,7 @@ def capture(fn: Callable[..., Any], *inputs: Any) -> Graph:
     finally:
         state.TRACER.reset(token)
         state.GRAD.reset(grad)
-    single = isinstance(result, Tensor)
+    single = not isinstance(result, tuple | list)
     outputs = [result] if single else list(result)
     for y in outputs:
         if not isinstance(y, Tensor) or id(y) not in recorder.made:
@@ -327,6 +344,17 @@ def capture(fn: Callable[..., Any], *inputs: Any) -> Graph:
 def _leaf(value: Any) -> Tensor:
     tensor = as_tensor(value)
     return Tensor(tensor.array, is_meta=tensor.is_meta)
+
+
+def _replacement(node: GraphNode, value: Any) -> Array:
+    """Give a new input's array in the dtype that was captured: the graph holds no other casts."""
+    array, dtype = as_tensor(value).array, node._values[0].dtype
+    if not np.can_cast(array.dtype, dtype, "same_kind"):
+        raise failure(
+            "graph.forward", f"{dtype} for the input {node.name!r}, as captured",
+            error=KindError, hint="capture again with the other kind", value=array,
+        )  # fmt: skip
+    return array.astype(dtype, copy=False)
 
 
 def _names(fn: Any, count: int) -> list[str]:

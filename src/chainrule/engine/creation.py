@@ -1,15 +1,14 @@
-"""Making tensors: from data, filled, and drawn from generators."""
+"""Making tensors: from data, filled, and counted."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from chainrule.engine.op import Array, DType
 from chainrule.engine.promotion import DEFAULT_FLOAT, INT64, as_dtype, is_scalar, scalar_dtype
-from chainrule.engine.random import Generator, default_generator
 from chainrule.engine.tensor import Tensor, as_tensor, meta_tensor
 from chainrule.errors import GraphError, KindError, failure
 
@@ -45,7 +44,7 @@ def _numeric(data: Any, wanted: DType | None) -> Array:
         return data.array.copy(order="K")
     if is_scalar(data):
         own = getattr(data, "dtype", None) or scalar_dtype(data)
-        return np.array(data, dtype=wanted or own)
+        return np.array(number("tensor", data, wanted or own))
     typed = hasattr(data, "dtype") or hasattr(data, "__array__")
     try:
         array = np.array(_plain(data), order="K", copy=True)
@@ -56,6 +55,9 @@ def _numeric(data: Any, wanted: DType | None) -> Array:
     weak = not typed and (array.dtype == np.float64 or array.size == 0)
     if weak and wanted is None and not _has_float64(data):
         array = array.astype(DEFAULT_FLOAT)
+    if not typed and array.size and array.dtype.kind in "fiu":
+        for extreme in (array.min(), array.max()):
+            number("tensor", extreme, wanted or (INT64 if array.dtype.kind == "u" else array.dtype))
     if array.dtype.kind not in "fiub" or array.dtype.itemsize > 8:
         raise failure(
             "tensor",
@@ -65,6 +67,26 @@ def _numeric(data: Any, wanted: DType | None) -> Array:
             data=type(data),
         )
     return array.astype(array.dtype.newbyteorder("="), copy=False)
+
+
+def number(name: str, value: Any, dtype: DType) -> Any:
+    """Give a number in a dtype; of negative ones an unsigned dtype keeps the low bits.
+
+    Raises TypeError for what is no number, ValueError for one that does not fit.
+    """
+    if not is_scalar(value):
+        raise failure(name, "a number", error=KindError, value=value)
+    if dtype.kind in "iu":
+        most, whole = np.iinfo(dtype).max, isinstance(value, int | np.integer) or np.isfinite(value)
+        least = -most if dtype.kind == "u" else np.iinfo(dtype).min
+        if not whole or not least <= int(value) <= most:
+            raise failure(name, f"a number that {dtype} can hold", value=value)
+        return dtype.type(int(value) % 2**64 & most if int(value) < 0 and least == -most else value)
+    with np.errstate(over="ignore"):
+        result = dtype.type(value)
+    if np.isinf(result) and not np.isinf(value):
+        raise failure(name, f"a number that {dtype} can hold", value=value)
+    return result
 
 
 def _has_float64(data: Any) -> bool:
@@ -93,7 +115,7 @@ def from_numpy(array: Array) -> Tensor:
     """
     if not isinstance(array, np.ndarray):
         raise failure("from_numpy", "a NumPy array", error=KindError, array=type(array))
-    return as_tensor(array)
+    return as_tensor(array, "from_numpy")
 
 
 def from_dlpack(source: Any) -> Tensor:
@@ -123,7 +145,7 @@ def asarray(data: Any, dtype: Any = None, requires_grad: bool = False) -> Tensor
     return made.requires_grad_() if requires_grad else made
 
 
-def _shape(size: Sequence[Any], name: str) -> tuple[int, ...]:
+def sizes(size: Sequence[Any], name: str) -> tuple[int, ...]:
     """Normalise sizes given one by one or as one tuple."""
     if len(size) == 1 and isinstance(size[0], list | tuple):
         size = size[0]
@@ -133,6 +155,20 @@ def _shape(size: Sequence[Any], name: str) -> tuple[int, ...]:
         if n < 0:
             raise failure(name, "sizes that are not negative", size=tuple(size))
     return tuple(int(n) for n in size)
+
+
+def made(
+    shape: tuple[int, ...],
+    dtype: DType,
+    device: str | None,
+    requires_grad: bool,
+    compute: Callable[[], Array],
+) -> Tensor:
+    """Make a tensor of what `compute` gives, on 'meta' of the shape alone."""
+    _check_device(device)
+    if device == "meta":
+        return meta_tensor(shape, dtype).requires_grad_(requires_grad)
+    return Tensor(compute(), requires_grad)
 
 
 def _check_device(device: str | None) -> None:
@@ -146,14 +182,12 @@ def _check_device(device: str | None) -> None:
 def _filled(
     name: str, size: Sequence[Any], value: Any, dtype: Any, device: str | None, grad: bool
 ) -> Tensor:
-    shape = _shape(size, name)
+    shape = sizes(size, name)
     kind = as_dtype(dtype) if dtype is not None else DEFAULT_FLOAT
-    _check_device(device)
-    if device == "meta":
-        return meta_tensor(shape, kind).requires_grad_(grad)
-    if value == 0:
-        return Tensor(np.zeros(shape, kind), grad)  # pages are zeroed only when touched
-    return Tensor(np.full(shape, value, kind), grad)
+    fill = number(name, value, kind)
+    if fill == 0:  # pages are zeroed only when touched
+        return made(shape, kind, device, grad, lambda: np.zeros(shape, kind))
+    return made(shape, kind, device, grad, lambda: np.full(shape, fill, kind))
 
 
 def zeros(
@@ -208,32 +242,53 @@ def full(
     """
     value = fill_value.item() if isinstance(fill_value, Tensor) else fill_value
     kind = scalar_dtype(value) if dtype is None else dtype
-    sizes = size if isinstance(size, list | tuple) else (size,)
-    return _filled("full", sizes, value, kind, device, requires_grad)
+    shape = size if isinstance(size, list | tuple) else (size,)
+    return _filled("full", shape, value, kind, device, requires_grad)
 
 
-def zeros_like(input: Tensor, *, dtype: Any = None, requires_grad: bool = False) -> Tensor:
+def zeros_like(
+    input: Tensor, *, dtype: Any = None, device: str | None = None, requires_grad: bool = False
+) -> Tensor:
     """Make zeros of the shape, dtype and memory layout of `input`.
 
     >>> import chainrule as cr
     >>> cr.zeros_like(cr.tensor([1, 2]))
     tensor([0, 0])
     """
-    return full_like(input, 0, dtype=dtype, requires_grad=requires_grad)
+    return full_like(input, 0, dtype=dtype, device=device, requires_grad=requires_grad)
 
 
-def ones_like(input: Tensor, *, dtype: Any = None, requires_grad: bool = False) -> Tensor:
+def empty_like(
+    input: Tensor, *, dtype: Any = None, device: str | None = None, requires_grad: bool = False
+) -> Tensor:
+    """Make a tensor like `input` whose values are not promised (here zeros).
+
+    >>> import chainrule as cr
+    >>> cr.empty_like(cr.ones(2, 0)).shape
+    (2, 0)
+    """
+    return full_like(input, 0, dtype=dtype, device=device, requires_grad=requires_grad)
+
+
+def ones_like(
+    input: Tensor, *, dtype: Any = None, device: str | None = None, requires_grad: bool = False
+) -> Tensor:
     """Make ones of the shape, dtype and memory layout of `input`.
 
     >>> import chainrule as cr
     >>> cr.ones_like(cr.tensor([5.0, 2.0]))
     tensor([1.0, 1.0])
     """
-    return full_like(input, 1, dtype=dtype, requires_grad=requires_grad)
+    return full_like(input, 1, dtype=dtype, device=device, requires_grad=requires_grad)
 
 
 def full_like(
-    input: Tensor, fill_value: Any, *, dtype: Any = None, requires_grad: bool = False
+    input: Tensor,
+    fill_value: Any,
+    *,
+    dtype: Any = None,
+    device: str | None = None,
+    requires_grad: bool = False,
 ) -> Tensor:
     """Make a tensor of one number, of the shape, dtype and memory layout of `input`.
 
@@ -241,10 +296,14 @@ def full_like(
     >>> cr.full_like(cr.tensor([5.0, 2.0]), 3)
     tensor([3.0, 3.0])
     """
+    if not isinstance(input, Tensor):
+        raise failure("full_like", "a tensor", error=KindError, input=type(input))
     kind = input.dtype if dtype is None else as_dtype(dtype)
-    if input.is_meta:
-        return meta_tensor(input.shape, kind).requires_grad_(requires_grad)
-    return Tensor(np.full_like(input.array, fill_value, dtype=kind), requires_grad)
+    fill = number("full_like", fill_value, kind)
+    return made(
+        input.shape, kind, device or input.device, requires_grad,
+        lambda: np.full_like(input.array, fill, dtype=kind),
+    )  # fmt: skip
 
 
 def arange(
@@ -253,6 +312,7 @@ def arange(
     step: Any = 1,
     *,
     dtype: Any = None,
+    device: str | None = None,
     requires_grad: bool = False,
 ) -> Tensor:
     """Count from `start` to below `end`; one argument is the end.
@@ -263,17 +323,28 @@ def arange(
     """
     if end is None:
         start, end = 0, start
-    if step == 0 or (end - start) * step < 0:
+    start, end, step = (v.item() if isinstance(v, Tensor) else v for v in (start, end, step))
+    for value in (start, end, step):
+        if not is_scalar(value):
+            raise failure("arange", "numbers", error=KindError, value=value)
+    if not (np.isfinite([start, end, step]).all() and step != 0 and (end - start) * step >= 0):
         raise failure(
             "arange", "a step that leads from start to end", start=start, end=end, step=step
         )
     whole = all(scalar_dtype(v) != DEFAULT_FLOAT for v in (start, end, step))
     kind = as_dtype(dtype) if dtype is not None else INT64 if whole else DEFAULT_FLOAT
-    return Tensor(np.arange(start, end, step).astype(kind), requires_grad)
+    values = np.arange(start, end, step).astype(kind)
+    return made(values.shape, kind, device, requires_grad, lambda: values)
 
 
 def linspace(
-    start: Any, end: Any, steps: int, *, dtype: Any = None, requires_grad: bool = False
+    start: Any,
+    end: Any,
+    steps: int,
+    *,
+    dtype: Any = None,
+    device: str | None = None,
+    requires_grad: bool = False,
 ) -> Tensor:
     """Space `steps` values evenly from `start` to `end`, both included.
 
@@ -281,11 +352,25 @@ def linspace(
     >>> cr.linspace(0, 1, 3)
     tensor([0.0, 0.5, 1.0])
     """
-    kind = DEFAULT_FLOAT if dtype is None else as_dtype(dtype)
-    return Tensor(np.linspace(start, end, steps).astype(kind), requires_grad)
+    kind, shape = DEFAULT_FLOAT if dtype is None else as_dtype(dtype), sizes((steps,), "linspace")
+    first, last = (v.item() if isinstance(v, Tensor) else v for v in (start, end))
+    for value in (first, last):
+        if not is_scalar(value):
+            raise failure("linspace", "numbers", error=KindError, value=value)
+    return made(
+        shape, kind, device, requires_grad,
+        lambda: np.linspace(first, last, shape[0]).astype(kind),
+    )  # fmt: skip
 
 
-def eye(n: int, m: int | None = None, *, dtype: Any = None, requires_grad: bool = False) -> Tensor:
+def eye(
+    n: int,
+    m: int | None = None,
+    *,
+    dtype: Any = None,
+    device: str | None = None,
+    requires_grad: bool = False,
+) -> Tensor:
     """Make the identity matrix, n x m (m = n if left out).
 
     >>> import chainrule as cr
@@ -294,106 +379,5 @@ def eye(n: int, m: int | None = None, *, dtype: Any = None, requires_grad: bool 
             [0.0, 1.0]])
     """
     kind = DEFAULT_FLOAT if dtype is None else as_dtype(dtype)
-    return Tensor(np.eye(n, m, dtype=kind), requires_grad)
-
-
-def _float_dtype(dtype: Any, name: str) -> DType:
-    kind = DEFAULT_FLOAT if dtype is None else as_dtype(dtype)
-    if kind.kind != "f":
-        raise failure(name, "a floating-point dtype", error=KindError, dtype=kind)
-    return kind
-
-
-def randn(
-    *size: Any,
-    generator: Generator | None = None,
-    dtype: Any = None,
-    device: str | None = None,
-    requires_grad: bool = False,
-) -> Tensor:
-    """Draw standard normal values, from `generator` or the global one.
-
-    >>> import chainrule as cr
-    >>> cr.randn(2, 3, generator=cr.Generator(0)).shape
-    (2, 3)
-    """
-    shape, kind = _shape(size, "randn"), _float_dtype(dtype, "randn")
-    _check_device(device)
-    if device == "meta":
-        return meta_tensor(shape, kind).requires_grad_(requires_grad)
-    source = generator or default_generator()
-    return Tensor(source.normal(shape, kind, 0.0, 1.0), requires_grad)
-
-
-def rand(
-    *size: Any,
-    generator: Generator | None = None,
-    dtype: Any = None,
-    device: str | None = None,
-    requires_grad: bool = False,
-) -> Tensor:
-    """Draw uniform values in [0, 1).
-
-    >>> import chainrule as cr
-    >>> x = cr.rand(100)
-    >>> bool(((x >= 0) & (x < 1)).all())
-    True
-    """
-    shape, kind = _shape(size, "rand"), _float_dtype(dtype, "rand")
-    _check_device(device)
-    if device == "meta":
-        return meta_tensor(shape, kind).requires_grad_(requires_grad)
-    source = generator or default_generator()
-    return Tensor(source.uniform(shape, kind, 0.0, 1.0), requires_grad)
-
-
-def randint(
-    low: int,
-    high: Any = None,
-    size: Any = None,
-    *,
-    generator: Generator | None = None,
-    dtype: Any = None,
-) -> Tensor:
-    """Draw integers from `low` to below `high`: randint(high, size) or randint(low, high, size).
-
-    >>> import chainrule as cr
-    >>> int(cr.randint(5, (10,)).max()) < 5
-    True
-    """
-    if size is None:
-        low, high, size = 0, low, high
-    if not low < high:
-        raise failure("randint", f"low < high: {low} < {high}")
-    values = (generator or default_generator()).integers(low, high, _shape((size,), "randint"))
-    return Tensor(values if dtype is None else values.astype(as_dtype(dtype)))
-
-
-def randperm(n: int, *, generator: Generator | None = None) -> Tensor:
-    """Draw a permutation of 0..n-1.
-
-    >>> import chainrule as cr
-    >>> sorted(cr.randperm(4).tolist())
-    [0, 1, 2, 3]
-    """
-    return Tensor((generator or default_generator()).permutation(n).astype(np.int64))
-
-
-def randn_like(input: Tensor, *, generator: Generator | None = None) -> Tensor:
-    """Draw standard normal values of the shape and dtype of `input`.
-
-    >>> import chainrule as cr
-    >>> cr.randn_like(cr.zeros(2, 2)).shape
-    (2, 2)
-    """
-    return randn(input.shape, generator=generator, dtype=input.dtype)
-
-
-def rand_like(input: Tensor, *, generator: Generator | None = None) -> Tensor:
-    """Draw uniform values in [0, 1) of the shape and dtype of `input`.
-
-    >>> import chainrule as cr
-    >>> cr.rand_like(cr.zeros(2, 2)).shape
-    (2, 2)
-    """
-    return rand(input.shape, generator=generator, dtype=input.dtype)
+    shape = sizes((n, n if m is None else m), "eye")
+    return made(shape, kind, device, requires_grad, lambda: np.eye(*shape, dtype=kind))

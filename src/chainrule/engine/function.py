@@ -92,7 +92,8 @@ class Function:
         tensors = [x for x in inputs if isinstance(x, Tensor)]
         needs = tuple(isinstance(x, Tensor) and x.requires_grad for x in inputs)
         call = FunctionCall(cls, inputs, needs)
-        outputs = apply_all(call, *tensors)
+        made = iter(apply_all(call, *tensors))
+        outputs = tuple([None if absent else next(made) for absent in call.absent])
         return outputs if call.is_tuple else outputs[0]
 
     def __init__(self) -> None:
@@ -107,7 +108,9 @@ class FunctionCall(Op, register=False):
     template: tuple[Any, ...]  # all arguments; the tensors among them are replaced by the inputs
     needs: tuple[bool, ...]
     is_tuple: bool = field(default=False, init=False)
+    absent: tuple[bool, ...] = field(default=(), init=False)  # the outputs that are None
     infers = False
+    fresh = False  # a user's backward may return what it saved, or any array of its own
 
     def __post_init__(self) -> None:
         # Only the places of tensors are kept: a call must not keep their memory.
@@ -130,13 +133,17 @@ class FunctionCall(Op, register=False):
             state.GRAD.reset(token)
             state.TRACER.reset(trace)
         self.is_tuple = isinstance(result, tuple | list)
-        outputs = tuple([as_tensor(y) for y in (result if self.is_tuple else (result,))])
+        given = tuple(result) if self.is_tuple else (result,)
+        self.absent = tuple([y is None for y in given])
+        outputs = tuple([as_tensor(y, self.name) for y in given if y is not None])
+        if not outputs:
+            raise failure(self.name, "a forward that returns a tensor", error=KindError)
         constant = tuple(
             [any(y is c for c in context._constant) or y.dtype.kind != "f" for y in outputs]
         )
         shapes = [(y.shape, y.dtype) for y in outputs]
         return tuple([y.array for y in outputs]), _Saved(
-            context, [a.shape for a in arrays], shapes, constant
+            context, [(a.shape, a.dtype) for a in arrays], shapes, constant
         )
 
     def describe(self, outputs: tuple[Any, ...], saved: Any) -> tuple[Spec, ...]:
@@ -152,12 +159,13 @@ class FunctionCall(Op, register=False):
         """Call the user's backward and check what it returns."""
         context: Context = saved.context
         gys = gy if isinstance(gy, tuple) else (gy,)
-        given = [
+        arrived = iter([
             Tensor(np.zeros(shape, dtype) if g is None else g)
             if g is not None or context._materialize
             else None
             for g, (shape, dtype) in zip(gys, saved.outputs, strict=True)
-        ]
+        ])  # fmt: skip
+        given = [None if absent else next(arrived) for absent in self.absent]
         token, trace = state.GRAD.set(False), state.TRACER.set(None)
         try:
             result = self.function.backward(context, *given)
@@ -167,7 +175,7 @@ class FunctionCall(Op, register=False):
         return self._checked(result, saved.inputs, needs)
 
     def _checked(
-        self, result: Any, shapes: list[tuple[int, ...]], needs: tuple[bool, ...]
+        self, result: Any, specs: list[tuple[Any, Any]], needs: tuple[bool, ...]
     ) -> tuple[Any, ...]:
         gradients = result if isinstance(result, tuple | list) else (result,)
         expected = len(self.template)
@@ -179,18 +187,18 @@ class FunctionCall(Op, register=False):
             )
         places = [i for i, x in enumerate(self.template) if x is _HOLE]
         found: list[Any] = []
-        for place, shape, need in zip(places, shapes, needs, strict=True):
+        for place, (shape, dtype), need in zip(places, specs, needs, strict=True):
             g = gradients[place]
             if g is None or not need:
                 found.append(None)
                 continue
-            array = as_tensor(g).array
+            array = as_tensor(g, f"{self.name}.backward").array
             if array.shape != shape:
                 raise failure(
                     f"{self.name}.backward", f"a gradient of its input's shape {shape} for "
                     f"argument {place}", gradient=array,
                 )  # fmt: skip
-            found.append(array)
+            found.append(array.astype(dtype, copy=False))
         return tuple(found)
 
     def __repr__(self) -> str:
@@ -207,10 +215,10 @@ _HOLE = _Hole()
 
 @dataclass
 class _Saved:
-    """A call's context with the shapes that its gradients must have."""
+    """A call's context with the shapes and dtypes that its gradients must have."""
 
     context: Context
-    inputs: list[tuple[int, ...]]
+    inputs: list[tuple[Any, Any]]
     outputs: list[tuple[Any, Any]]
     constant: tuple[bool, ...]
 

@@ -8,6 +8,7 @@ element by +-h.
 from __future__ import annotations
 
 import copy
+import inspect
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
@@ -20,7 +21,7 @@ from chainrule.engine.graph import Walk
 from chainrule.engine.op import Array
 from chainrule.engine.random import Generator, default_generator
 from chainrule.engine.tensor import Tensor, as_tensor, mark_written
-from chainrule.errors import KindError, failure
+from chainrule.errors import GraphError, KindError, failure
 
 STEP = 1e-5  # truncation ~ h^2, rounding ~ 1e-16/h: both near 1e-10 for values around 1
 ALL_UP_TO = 1000  # elements; of a larger tensor some are probed
@@ -110,8 +111,9 @@ class GradcheckReport:
         names = ", ".join(f.name for f in self.findings)
         if self:
             kinks = f"; {self.kinks} at kinks set apart" if self.kinks else ""
+            agree = self.probes - self.kinks
             return (
-                f"gradcheck passed: {self.probes} derivatives by {names} agree, largest relative "
+                f"gradcheck passed: {agree} derivatives by {names} agree, largest relative "
                 f"error {self.worst:.2g}{kinks}"
             )
         lines = ["gradcheck failed:"]
@@ -144,7 +146,9 @@ def gradcheck(
     between the one-sided slopes is right.
 
     Returns a report that is true if all agree and whose text names the layer, the parameter, the
-    element, both values and the likely cause.  Raises TypeError if there is nothing to check.
+    element, both values and the likely cause.  Raises TypeError if there is nothing to check,
+    ShapeError for a gradient of another shape than its value's, RuntimeError for a function that
+    does not give the same values each time.
 
     >>> import chainrule as cr
     >>> report = cr.gradcheck(lambda x: (x * x).sum(), cr.tensor([1.0, 2.0]))
@@ -176,6 +180,7 @@ class _Checker:
         self._pin()
         self.upstream: list[Array | None] = []
         self.analytic, self.readers = self._analytic()
+        self._refuse_chance()
 
     def _adopt_module(self) -> None:
         """Take a module's parameters as targets, in float64."""
@@ -196,14 +201,18 @@ class _Checker:
 
     def _pin(self) -> None:
         """Note the state of every generator that a run may draw from."""
-        self.generators: list[tuple[Generator, Any]] = [
-            (default_generator(), default_generator().get_state())
-        ]
-        if isinstance(self.fn, ModuleLike):
-            for _, m in self.fn.named_modules():
-                for value in vars(m).values():
-                    if isinstance(value, Generator):
-                        self.generators.append((value, value.get_state()))
+        found = {id(g): g for g in (default_generator(), *_generators(self.fn))}
+        self.generators = [(g, g.get_state()) for g in found.values()]
+
+    def _refuse_chance(self) -> None:
+        """Raise if two runs differ: differences of such a function mean nothing."""
+        one, two = self._value(), self._value()
+        if abs(one - two) > 1e-9 * max(abs(one), abs(two)):
+            raise failure(
+                "gradcheck", "a function that gives the same each time; the projected outputs of "
+                f"two runs are {one:.10g} and {two:.10g}", error=GraphError,
+                hint="draw from chainrule's generators, which are pinned, or pass noise as input",
+            )  # fmt: skip
 
     def _outputs(self) -> list[Tensor]:
         for generator, before in self.generators:
@@ -211,7 +220,7 @@ class _Checker:
         for buffer, array in self.buffers:
             np.copyto(buffer.array, array)
         result = self.fn(*self.inputs)
-        for generator, before in self.generators[:1]:
+        for generator, before in self.generators:
             generator.set_state(before)
         return list(result) if isinstance(result, tuple | list) else [result]
 
@@ -225,18 +234,34 @@ class _Checker:
         for y in outputs:
             if not isinstance(y, Tensor):
                 raise failure("gradcheck", "a function of tensors", error=KindError, output=type(y))
+        watched = [y.dtype.kind == "f" for y in outputs]
+        if not any(watched):
+            raise failure("gradcheck", "a floating-point output", error=KindError, outputs=outputs)
+        if any(y.requires_grad for y in outputs):  # the others are meant to have no gradient
+            watched = [y.requires_grad for y in outputs]
+        for y, wanted in zip(outputs, watched, strict=True):
             self.upstream.append(
                 self.rng.uniform(0.5, 1.5, y.shape) * self.rng.choice([-1.0, 1.0], y.shape)
-                if y.dtype.kind == "f" and y.requires_grad
+                if wanted
                 else None
             )
         walk = Walk(True, list(self.targets.values()))
         walk.run(
             [(y, np.asarray(r, y.dtype)) for y, r in zip(outputs, self.upstream, strict=True)
-             if r is not None]
+             if r is not None and y.requires_grad]
         )  # fmt: skip
         found = {name: walk.found.get(id(t)) for name, t in self.targets.items()}
-        return found, {name: readers(outputs, t) for name, t in self.targets.items()}
+        read = {name: readers(outputs, t) for name, t in self.targets.items()}
+        for name, gradient in found.items():
+            shape = self.targets[name].shape
+            if gradient is not None and gradient.shape != shape:
+                layer = f" of layer {self.layers[name]}" if name in self.layers else ""
+                raise failure(
+                    "gradcheck", f"a gradient of the shape {shape} for {name}{layer}",
+                    hint=f"a sum over the batch or over broadcast axes is missing in {read[name]}",
+                    gradient=gradient,
+                )  # fmt: skip
+        return found, read
 
     def _value(self) -> float:
         """The projected outputs at the present values."""
@@ -347,10 +372,26 @@ class _Checker:
         return bool(still_broken and low - slack <= analytic <= high + slack)
 
 
+def _generators(fn: Any) -> Iterator[Generator]:
+    """Find the generators that a module holds, or that a function reads from outside."""
+    roots = [fn]
+    if inspect.isfunction(fn):
+        read = inspect.getclosurevars(fn)
+        roots += [*read.nonlocals.values(), *read.globals.values()]
+    for root in roots:
+        if isinstance(root, Generator):
+            yield root
+        elif isinstance(root, ModuleLike) and not isinstance(root, type):
+            for _, module in root.named_modules():
+                yield from (v for v in vars(module).values() if isinstance(v, Generator))
+
+
 def _leaf(value: Any) -> Any:
     if not isinstance(value, Tensor | np.ndarray):
         return as_tensor(np.float64(value)) if isinstance(value, float) else value
-    array = as_tensor(value).array
+    tensor = as_tensor(value)
+    tensor._need_data("gradcheck")
+    array = tensor.array
     if array.dtype.kind != "f":
         return Tensor(array)
     return Tensor(np.array(array, np.float64), requires_grad=True)

@@ -56,11 +56,15 @@ class Walk:
             self.relevant = self._leading_to_targets(nodes)
         for tensor, gradient in seeds:
             self._seed(tensor, gradient)
-        for node in nodes:
-            self._step(node)
-        for leaf, slot in list(self.leaves.values()):  # seeds that are leaves themselves
-            if slot is not None:
-                self._deliver(leaf, slot)
+        token = state.GRAD.set(False)  # what hooks compute is no part of a graph
+        try:
+            for node in nodes:
+                self._step(node)
+            for leaf, slot in list(self.leaves.values()):  # seeds that are leaves themselves
+                if slot is not None:
+                    self._deliver(leaf, slot)
+        finally:
+            state.GRAD.reset(token)
 
     def _reachable(self, roots: list[Node]) -> list[Node]:
         """List the nodes behind the roots, latest made first, and count each leaf's users."""
@@ -127,7 +131,7 @@ class Walk:
             anomaly.check_backward(node, gradients)
         if not self.retain_graph and next(arrays_in(node.saved), None) is not None:
             node.saved, node.released = None, True
-        self._hand_on(node, gradients, gys)
+        self._hand_on(node, gradients, gys, node.op.fresh)
 
     def _needed(self, node: Node) -> tuple[bool, ...]:
         assert self.targets is not None
@@ -144,24 +148,27 @@ class Walk:
         """Let hooks, retained tensors and targets see the gradients of a node's outputs."""
         for index, slot in slots.items():
             if node.hooks and index in node.hooks:
-                slots[index] = slot = _hooked(node.hooks[index], slot)
+                slots[index] = slot = _hooked(node.hooks[index], slot, node.specs[index])
             if node.retained and index in node.retained:
                 tensor = node.retained[index]()
                 if tensor is not None and self.targets is None:
                     tensor.grad = _joined(tensor, slot)
                     slot.owned = False
             if self.targets and (id(node), index) in self.targets:
-                self.found[(id(node), index)] = slot.array
+                self.found[(id(node), index)] = _taken(slot)
                 slot.owned = False
         return slots
 
-    def _hand_on(self, node: Node, gradients: Sequence[Any], gys: Sequence[Any]) -> None:
+    def _hand_on(
+        self, node: Node, gradients: Sequence[Any], gys: Sequence[Any], fresh: bool = True
+    ) -> None:
         owners = [id(root(g)) for g in (*gys, *gradients) if g is not None]
         for edge, gradient in zip(node.edges, gradients, strict=True):
             if edge is None:
                 continue
             if gradient is not None:
-                owned = owners.count(id(root(gradient))) == 1  # nobody else has its memory
+                # Nobody else has its memory.
+                owned = fresh and owners.count(id(root(gradient))) == 1
                 if type(edge) is tuple:
                     self._add_inner(edge[0], edge[1], gradient, owned)
                 else:
@@ -179,12 +186,12 @@ class Walk:
 
     def _deliver(self, leaf: Tensor, slot: Slot) -> None:
         if leaf._hooks:
-            slot = _hooked(leaf._hooks, slot)
+            slot = _hooked(leaf._hooks, slot, leaf)
         if self.targets is None:
             if leaf._requires_grad:
                 leaf.grad = _joined(leaf, slot)
         elif id(leaf) in self.targets:
-            self.found[id(leaf)] = slot.array if slot.owned else slot.array.copy(order="K")
+            self.found[id(leaf)] = _taken(slot)
 
 
 def _key(tensor: Tensor) -> Any:
@@ -212,19 +219,31 @@ def _check_usable(node: Node) -> None:
         )
 
 
-def _hooked(hooks: dict[int, Any], slot: Slot) -> Slot:
-    """Show a gradient to hooks, each of which may put another in its place."""
+def _taken(slot: Slot) -> Array:
+    """Give the gradient as an array that nobody else has."""
+    return slot.array if slot.owned else slot.array.copy(order="K")
+
+
+def _hooked(hooks: dict[int, Any], slot: Slot, value: Any) -> Slot:
+    """Show a gradient to hooks, each of which may put another in its place, or write to it."""
+    shown = Tensor(_taken(slot)) if hooks else Tensor(slot.array)
     for hook in list(hooks.values()):
-        result = hook(Tensor(slot.array))
-        slot = Slot(slot.array if result is None else result.array, owned=False)
-    return slot
+        result = hook(shown)
+        if result is None:
+            continue
+        if not isinstance(result, Tensor):
+            raise failure("hook", "a tensor or None", error=KindError, result=type(result))
+        if result.shape != value.shape:
+            raise failure("hook", f"a gradient of the value's shape {value.shape}", result=result)
+        shown = Tensor(result.array.astype(value.dtype, copy=False))
+    return Slot(shown.array, owned=False)
 
 
 def _joined(tensor: Tensor, slot: Slot) -> Tensor:
     """Add a gradient to what `.grad` holds, never writing into an array that others may hold."""
     if tensor.grad is not None:
         return Tensor(np.asarray(tensor.grad.array + slot.array))
-    return Tensor(slot.array if slot.owned else slot.array.copy(order="K"))
+    return Tensor(_taken(slot))
 
 
 def first_gradient(tensor: Tensor, gradient: Any, what: str) -> Array:
@@ -232,8 +251,11 @@ def first_gradient(tensor: Tensor, gradient: Any, what: str) -> Array:
     if not tensor._requires_grad:
         raise GraphError(
             f"{what}: this tensor does not require grad: no leaf with requires_grad=True leads to "
-            "it, or it was computed inside no_grad()"
+            "it, or it was computed inside no_grad() or capture()"
         )
+    tracer = state.TRACER.get()
+    if tracer is not None:
+        tracer.leak(tensor, what)
     tensor._need_data(what)
     if gradient is None:
         if tensor.array.size != 1:
@@ -293,8 +315,10 @@ def grad(
     refuse_second_order(create_graph)
     outs = [outputs] if hasattr(outputs, "array") else list(outputs)
     ins = [inputs] if hasattr(inputs, "array") else list(inputs)
-    if grad_outputs is None or hasattr(grad_outputs, "array"):
-        grad_outputs = [grad_outputs] * len(outs)
+    if grad_outputs is None:
+        grad_outputs = [None] * len(outs)
+    elif hasattr(grad_outputs, "array"):
+        grad_outputs = [grad_outputs]
     if len(grad_outputs) != len(outs):
         raise failure(
             "grad", f"as many grad_outputs as outputs, {len(outs)}", grad_outputs=len(grad_outputs)

@@ -127,7 +127,7 @@ class Methods(Operators):
 
     def masked_fill(self, mask: Any, value: Any) -> Tensor:
         """Put `value` where `mask` is true, in a new tensor."""
-        return cast("Tensor", FUNCTIONS["where"](mask, value, self))
+        return cast("Tensor", FUNCTIONS["masked_fill"](self, mask, value))
 
     # Python's protocols
 
@@ -189,10 +189,8 @@ class Methods(Operators):
             raise failure(
                 "assignment", f"an index that fits ({error})", error=LabelError, tensor=self
             ) from error
-        except ValueError as error:
-            if isinstance(error, ChainruleError):
-                raise
-            raise failure("assignment", f"a value that fits ({error})", tensor=self) from error
+        except (ValueError, TypeError, OverflowError) as error:
+            raise _misfit("assignment", error, self) from error
         mark(array)
 
     def __iadd__(self, other: Any) -> Tensor:
@@ -207,20 +205,20 @@ class Methods(Operators):
     def __itruediv__(self, other: Any) -> Tensor:
         return self._update(np.true_divide, "div", other)
 
+    def __ipow__(self, other: Any) -> Tensor:
+        return self._update(np.power, "pow", other)
+
     def zero_(self) -> Tensor:
         """Set every element to 0 in place."""
         return self.fill_(0)
 
     def fill_(self, value: Any) -> Tensor:
         """Set every element to a number in place."""
-        array = self._writable("fill_", value)
-        array[...] = _raw(value)
-        mark(array)
-        return _tensor(self)
+        return self._filled("fill_", value)
 
     def copy_(self, source: Any) -> Tensor:
         """Copy the values of `source`, broadcast, in place."""
-        return self.fill_(source)
+        return self._filled("copy_", source)
 
     def add_(self, other: Any, *, alpha: Any = 1) -> Tensor:
         """Add alpha * other in place."""
@@ -243,10 +241,27 @@ class Methods(Operators):
         wants = _tensor(self)._requires_grad or getattr(value, "_requires_grad", False)
         return state.GRAD.get() and Bool(wants)
 
+    def _filled(self, what: str, value: Any) -> Tensor:
+        array = self._writable(what, value)
+        try:
+            array[...] = _raw(value)
+        except (ValueError, TypeError, OverflowError) as error:
+            raise _misfit(what, error, self) from error
+        mark(array)
+        return _tensor(self)
+
     def _writable(self, what: str, value: Any) -> Array:
         """Give the array to write to, or refuse: a write is not differentiated."""
         me = _tensor(self)
         me._need_data(what)
+        tracer = state.TRACER.get()
+        if tracer is not None and tracer.follows(me):
+            raise GraphError(
+                f"{what}: a value that capture() follows is not written in place, since the graph "
+                "would not know; build the new value with cr.where or cr.cat"
+            )
+        if tracer is not None:
+            tracer.leak(value, what)
         if self._recorded(value):
             raise GraphError(
                 f"{what}: a tensor that requires grad is not written in place while gradients "
@@ -257,6 +272,9 @@ class Methods(Operators):
     def _update(self, ufunc: Any, name: str, other: Any) -> Tensor:
         """Do x op= other: in place outside the graph, else a new value for the same name."""
         me = _tensor(self)
+        tracer = state.TRACER.get()
+        if tracer is not None and (tracer.follows(me) or tracer.follows(other)):
+            return cast("Tensor", FUNCTIONS[name](me, other))
         if self._recorded(other):
             if me._node is None and me._requires_grad:
                 self._writable(f"in-place {name}", other)
@@ -264,19 +282,25 @@ class Methods(Operators):
         me._need_data(name)
         try:
             ufunc(me.array, _raw(other), out=me.array, casting="same_kind")
-        except (TypeError, ValueError) as error:
-            kind = KindError if isinstance(error, TypeError) else None
-            options: dict[str, Any] = {} if kind is None else {"error": kind}
-            raise failure(
-                f"in-place {name}", "an operand that fits into the tensor written",
-                tensor=me, other=other, **options,
-            ) from error  # fmt: skip
+        except (TypeError, ValueError, OverflowError) as error:
+            raise _misfit(f"in-place {name}", error, me, other=other) from error
         mark(me.array)
         return me
 
 
 def _tensor(value: Any) -> Tensor:
     return cast("Tensor", value)
+
+
+def _misfit(what: str, error: Exception, tensor: Any, **facts: Any) -> Exception:
+    """Explain why NumPy refused a write; give our own errors as they are."""
+    if isinstance(error, ChainruleError):
+        return error
+    if not tensor.array.flags.writeable:
+        hint = "it is expanded, or wraps an array that is read-only: write to a clone()"
+        return failure(what, "a tensor that can be written", hint=hint, tensor=tensor)
+    options: dict[str, Any] = {} if isinstance(error, ValueError) else {"error": KindError}
+    return failure(what, f"a value that fits ({error})", tensor=tensor, **facts, **options)
 
 
 def _is_plain(key: Any) -> bool:

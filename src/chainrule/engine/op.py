@@ -49,6 +49,7 @@ class Op:
     """
 
     infers = True  # whether `infer` tells the outputs without running the operation
+    fresh = True  # whether backward returns new arrays or views of gy, never somebody else's
 
     def __init_subclass__(cls, register: bool = True, **options: Any) -> None:
         super().__init_subclass__(**options)

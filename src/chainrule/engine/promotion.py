@@ -21,8 +21,6 @@ _RANK = {"b": 0, "u": 1, "i": 1, "f": 2}
 
 def as_dtype(value: Any, name: str = "dtype") -> DType:
     """Normalise a dtype given as np.dtype, NumPy or Python type, or string; refuse other kinds."""
-    if value is float:
-        return DEFAULT_FLOAT
     try:
         if isinstance(value, str) and value not in _NAMES:
             raise TypeError(value)
@@ -48,7 +46,13 @@ def promote_types(a: DType, b: DType) -> DType:
     rank_a, rank_b = _RANK[a.kind], _RANK[b.kind]
     if rank_a != rank_b:
         return a if rank_a > rank_b else b
-    return np.promote_types(a, b)
+    common: DType = np.promote_types(a, b)
+    if _RANK[common.kind] != rank_a:
+        raise failure(
+            "promotion", "integers with a common integer dtype", error=KindError,
+            hint="convert one of them: x.long()", first=a, second=b,
+        )  # fmt: skip
+    return common
 
 
 def scalar_dtype(value: Any) -> DType:

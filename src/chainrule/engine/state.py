@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import ContextDecorator
+import functools
+import inspect
+from collections.abc import Callable, Generator
 from contextvars import ContextVar, Token
 from typing import Any, Protocol
 
@@ -20,11 +21,14 @@ class Tracer(Protocol):
     def leak(self, tensor: Any, how: str) -> None:
         """Note that a value left the graph as a plain number or array."""
 
+    def follows(self, value: Any) -> bool:
+        """Tell whether the value is an input or was computed from one."""
+
 
 TRACER: ContextVar[Tracer | None] = ContextVar("chainrule_tracer", default=None)
 
 
-class _Mode(ContextDecorator):
+class _Mode:
     """A context manager and decorator that sets one ContextVar and restores it."""
 
     def __init__(self, variable: ContextVar[bool], value: bool) -> None:
@@ -38,8 +42,39 @@ class _Mode(ContextDecorator):
     def __exit__(self, *exc: object) -> None:
         self._variable.reset(self._tokens.pop())
 
-    def _recreate_cm(self) -> _Mode:
-        return _Mode(self._variable, self._value)
+    def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Run a function's calls in this mode; of a generator all that runs between its yields."""
+        variable, value = self._variable, self._value
+
+        @functools.wraps(function)
+        def call(*args: Any, **options: Any) -> Any:
+            with _Mode(variable, value):
+                result = function(*args, **options)
+            return _stepped(result, variable, value) if generates else result
+
+        generates = inspect.isgeneratorfunction(function)
+        return call
+
+
+def _stepped(inner: Any, variable: ContextVar[bool], value: bool) -> Generator[Any, Any, Any]:
+    """Set the mode while the generator runs, and give the caller's back at every yield."""
+    resume, sent = inner.send, None
+    try:
+        while True:
+            with _Mode(variable, value):
+                try:
+                    item = resume(sent)
+                except StopIteration as end:
+                    return end.value
+            try:
+                resume, sent = inner.send, (yield item)
+            except GeneratorExit:
+                raise
+            except BaseException as error:
+                resume, sent = inner.throw, error
+    finally:
+        with _Mode(variable, value):
+            inner.close()
 
 
 def _mode(variable: ContextVar[bool], value: bool, function: Callable[..., Any] | None) -> Any:
@@ -74,6 +109,8 @@ def enable_grad(function: Callable[..., Any] | None = None) -> Any:
 class set_grad_enabled:
     """Switch the recording of graphs on or off, at once; as a context manager until its end.
 
+    As a decorator it leaves the mode as it was and sets it in the function's calls.
+
     >>> import chainrule as cr
     >>> with cr.set_grad_enabled(False):
     ...     cr.is_grad_enabled()
@@ -81,7 +118,13 @@ class set_grad_enabled:
     """
 
     def __init__(self, mode: bool) -> None:
-        self._token = GRAD.set(bool(mode))
+        self._mode = bool(mode)
+        self._token = GRAD.set(self._mode)
+
+    def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Leave the mode as it was; set it in the function's calls."""
+        GRAD.reset(self._token)
+        return _Mode(GRAD, self._mode)(function)
 
     def __enter__(self) -> None:
         return None

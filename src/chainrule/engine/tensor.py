@@ -84,21 +84,23 @@ class Tensor(Methods):
 
     __slots__ = (
         "__weakref__",
+        "_grad",
         "_hooks",
         "_index",
         "_node",
         "_requires_grad",
         "_retains",
         "array",
-        "grad",
         "is_meta",
     )
     __array_ufunc__ = None  # so that array * tensor asks the tensor
     __hash__ = object.__hash__
 
     def __init__(self, array: Array, requires_grad: bool = False, *, is_meta: bool = False) -> None:
+        if type(array) is not np.ndarray:
+            _refuse_data(array)
         self.array = array
-        self.grad: Tensor | None = None
+        self._grad: Tensor | None = None
         self.is_meta = is_meta
         self._node: Node | None = None
         self._index = 0
@@ -153,6 +155,20 @@ class Tensor(Methods):
         self.array = new
 
     @property
+    def grad(self) -> Tensor | None:
+        """The gradient that backward has gathered, None before; of this tensor's shape."""
+        return self._grad
+
+    @grad.setter
+    def grad(self, value: Tensor | None) -> None:
+        if value is not None:
+            if not isinstance(value, Tensor):
+                raise failure("grad", "a tensor or None", error=KindError, value=type(value))
+            if value.array.shape != self.array.shape:
+                raise failure("grad", f"a gradient of the shape {self.shape}", value=value)
+        self._grad = value
+
+    @property
     def requires_grad(self) -> bool:
         """Whether gradients flow to this tensor; can be set on leaves."""
         return self._requires_grad
@@ -198,6 +214,9 @@ class Tensor(Methods):
     def tolist(self) -> Any:
         """Give the values as nested Python lists."""
         self._need_data("tolist()")
+        tracer = state.TRACER.get()
+        if tracer is not None:
+            tracer.leak(self, "tolist()")
         return self.array.tolist()
 
     def __dlpack__(self, **options: Any) -> Any:
@@ -286,6 +305,14 @@ class Tensor(Methods):
             )
 
 
+def _refuse_data(value: Any) -> None:
+    """Say that the class is not what makes tensors of numbers."""
+    if isinstance(value, Tensor | list | tuple) or is_scalar(value):
+        raise failure(
+            "Tensor", "an array", error=KindError, hint="use cr.tensor(...)", value=type(value)
+        )
+
+
 def _unpickle(cls: type[Tensor], array: Array, requires_grad: bool) -> Tensor:
     tensor = cls.__new__(cls)
     Tensor.__init__(tensor, array, requires_grad)
@@ -325,8 +352,11 @@ def as_tensor(value: Any, name: str = "operand") -> Tensor:
     if isinstance(value, Tensor):
         return value
     if isinstance(value, np.ndarray):
-        if value.dtype.kind not in "fiub":
-            raise failure(name, "a bool, integer or float array", error=KindError, array=value)
+        if value.dtype.kind not in "fiub" or value.dtype.itemsize > 8:
+            rule = "a bool, integer or float array of at most 64 bits"
+            raise failure(name, rule, error=KindError, array=value)
+        if type(value) is not np.ndarray:  # np.matrix multiplies in a way of its own
+            value = np.asarray(value)
         return Tensor(value if value.dtype.isnative else value.astype(value.dtype.newbyteorder()))
     if is_scalar(value):
         return Tensor(np.array(value, dtype=scalar_dtype(value)))
@@ -367,7 +397,7 @@ def apply_all(op: Op, *inputs: Any) -> tuple[Tensor, ...]:
                 _remember(op, kernel, saved, tensors, specs, stamp, results)
                 break
     if state.ANOMALY.get():
-        anomaly.check_forward(op, [r.array for r in results], results[0]._node)
+        anomaly.check_forward(op, arrays, [r.array for r in results], results[0]._node)
     tracer = state.TRACER.get()
     if tracer is not None:
         tracer.record(op, (kernel, saved), tensors, results)

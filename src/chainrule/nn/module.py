@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 import numpy as np
 
 from chainrule.engine.promotion import as_dtype
 from chainrule.engine.random import construction
-from chainrule.engine.tensor import Handle, Tensor, mark_written
-from chainrule.errors import ChainruleError, CheckpointError, KindError, failure
+from chainrule.engine.tensor import Handle, Tensor
+from chainrule.errors import ChainruleError, KindError, failure
 from chainrule.nn.byhand import drive_backward
+from chainrule.nn.loading import Keys, load_state
 from chainrule.nn.parameter import Parameter
 from chainrule.nn.tracking import BackwardWatch, note_path
 
@@ -32,13 +33,6 @@ class _Built(type):
             return declared
         own = inspect.signature(cls.__init__)  # type: ignore[misc]
         return own.replace(parameters=list(own.parameters.values())[1:])
-
-
-class Keys(NamedTuple):
-    """What `load_state_dict(strict=False)` could not match."""
-
-    missing_keys: list[str]
-    unexpected_keys: list[str]
 
 
 class Module(metaclass=_Built):
@@ -165,19 +159,18 @@ class Module(metaclass=_Built):
 
     def register_parameter(self, name: str, param: Parameter | None) -> None:
         """Add a parameter, or None for one that is switched off, under a name."""
-        _check_name(self, name)
-        self._parameters[name] = None
-        setattr(self, name, param)
+        _check_name(self, name, "_parameters", param, Parameter)
+        self._parameters[name] = param
 
     def register_buffer(self, name: str, tensor: Tensor | None, persistent: bool = True) -> None:
         """Add a tensor that is state but not learned; in `state_dict` if persistent."""
-        _check_name(self, name)
+        _check_name(self, name, "_buffers", tensor, Tensor)
         self._buffers[name] = tensor
         (self._transient.discard if persistent else self._transient.add)(name)
 
     def add_module(self, name: str, module: Module | None) -> None:
         """Add a submodule under a name."""
-        _check_name(self, name)
+        _check_name(self, name, "_modules", module, Module)
         self._modules[name] = module
 
     register_module = add_module
@@ -185,17 +178,19 @@ class Module(metaclass=_Built):
     # Walking
 
     def named_modules(
-        self, memo: set[int] | None = None, prefix: str = ""
+        self, memo: set[int] | None = None, prefix: str = "", remove_duplicate: bool = True
     ) -> Iterator[tuple[str, Module]]:
-        """Yield this module and all below with dotted names, each module once."""
+        """Yield this module and all below with dotted names, each once if `remove_duplicate`."""
         memo = set() if memo is None else memo
         if id(self) in memo:
             return
-        memo.add(id(self))
+        if remove_duplicate:
+            memo.add(id(self))
         yield prefix, self
         for name, child in self._modules.items():
             if child is not None:
-                yield from child.named_modules(memo, f"{prefix}.{name}" if prefix else name)
+                path = f"{prefix}.{name}" if prefix else name
+                yield from child.named_modules(memo, path, remove_duplicate)
 
     def modules(self) -> Iterator[Module]:
         """Yield this module and all below, each once."""
@@ -214,12 +209,13 @@ class Module(metaclass=_Built):
         return (child for _, child in self.named_children())
 
     def _named(
-        self, table: str, prefix: str, recurse: bool, duplicates: bool = False
+        self, table: str, prefix: str, recurse: bool, once: bool
     ) -> Iterator[tuple[str, Any]]:
         seen: set[int] = set()
-        for path, module in self.named_modules(prefix=prefix) if recurse else [(prefix, self)]:
+        owners = self.named_modules(None, prefix, once) if recurse else [(prefix, self)]
+        for path, module in owners:
             for name, value in module.__dict__[table].items():
-                if value is not None and (duplicates or id(value) not in seen):
+                if value is not None and not (once and id(value) in seen):
                     seen.add(id(value))
                     yield f"{path}.{name}" if path else name, value
 
@@ -227,15 +223,17 @@ class Module(metaclass=_Built):
         self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True
     ) -> Iterator[tuple[str, Parameter]]:
         """Yield all parameters with dotted names; a shared one once, under its first name."""
-        return self._named("_parameters", prefix, recurse, not remove_duplicate)
+        return self._named("_parameters", prefix, recurse, remove_duplicate)
 
     def parameters(self, recurse: bool = True) -> Iterator[Parameter]:
         """Yield all parameters, each once."""
         return (p for _, p in self.named_parameters(recurse=recurse))
 
-    def named_buffers(self, prefix: str = "", recurse: bool = True) -> Iterator[tuple[str, Tensor]]:
+    def named_buffers(
+        self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True
+    ) -> Iterator[tuple[str, Tensor]]:
         """Yield all buffers with dotted names."""
-        return self._named("_buffers", prefix, recurse)
+        return self._named("_buffers", prefix, recurse, remove_duplicate)
 
     def buffers(self, recurse: bool = True) -> Iterator[Tensor]:
         """Yield all buffers."""
@@ -280,37 +278,7 @@ class Module(metaclass=_Built):
         Raises CheckpointError (a RuntimeError) for shapes that differ, and, if `strict`, for
         names that are missing or unexpected, listing all of them.
         """
-        own = self.state_dict()
-        missing = [key for key in own if key not in state_dict and key not in self._optional()]
-        unexpected = [key for key in state_dict if key not in own]
-        shapes = [
-            f"{key} is {_shape(state_dict[key])}, expected {target.shape}"
-            for key, target in own.items()
-            if key in state_dict and _shape(state_dict[key]) != target.shape
-        ]
-        wrong = [f"of another shape: {'; '.join(shapes)}"] if shapes else []
-        if strict:
-            wrong += [f"missing: {', '.join(missing)}"] if missing else []
-            wrong += [f"unexpected: {', '.join(unexpected)}"] if unexpected else []
-        if wrong:
-            raise CheckpointError(
-                f"load_state_dict: this state belongs to another {type(self).__name__}: "
-                + "; ".join(wrong)
-            )
-        for key, target in own.items():
-            if key in state_dict:
-                value = state_dict[key]
-                target.array[...] = value.array if isinstance(value, Tensor) else value
-                mark_written(target)
-        return Keys(missing, unexpected)
-
-    def _optional(self) -> set[str]:
-        """Name the state that older files lack and that keeps its value then."""
-        return {
-            f"{path}.{name}" if path else name
-            for path, module in self.named_modules()
-            for name in module.optional_state
-        }
+        return load_state(self, state_dict, strict)
 
     def train(self, mode: bool = True) -> Self:
         """Switch to training (dropout drops, batch norm uses the batch), or back if not `mode`."""
@@ -336,10 +304,13 @@ class Module(metaclass=_Built):
             else:
                 p.grad = Tensor(np.zeros_like(p.grad.array))
 
-    def to(self, dtype: Any = None, *, device: str | None = None) -> Self:
-        """Convert all floating-point parameters and buffers, in place."""
-        if isinstance(dtype, str) and dtype in ("cpu", "meta", "cuda"):
-            dtype, device = None, dtype
+    def to(self, *what: Any, dtype: Any = None, device: str | None = None) -> Self:
+        """Convert all floating-point parameters and buffers, in place; 'cpu' is the device."""
+        for value in what:
+            if isinstance(value, str) and value in ("cpu", "meta", "cuda"):
+                device = value
+            else:
+                dtype = value if isinstance(value, type) else getattr(value, "dtype", value)
         if device not in (None, "cpu"):
             raise NotImplementedError(f"Module.to: only device 'cpu' is here, got {device!r}")
         if dtype is not None:
@@ -407,20 +378,17 @@ class Module(metaclass=_Built):
         return f"{type(self).__name__}(\n  {inner}\n)"
 
 
-def _shape(value: Any) -> tuple[int, ...]:
-    shape: tuple[int, ...] = np.shape(value.array if isinstance(value, Tensor) else value)
-    return shape
-
-
-def _check_name(module: Module, name: str) -> None:
+def _check_name(module: Module, name: str, table: str, value: Any, kind: type) -> None:
     if "_modules" not in module.__dict__:
         raise AttributeError(f"{type(module).__name__}: call super().__init__() first")
     if not isinstance(name, str):
         raise failure("register", "a name that is a string", error=KindError, name=name)
     if "." in name or not name:
         raise KeyError(f"register: a name without dots and not empty; got {name!r}")
-    taken = hasattr(module, name) and not any(
-        name in module.__dict__[t] for t in ("_parameters", "_buffers", "_modules")
-    )
-    if taken:
+    if hasattr(module, name) and name not in module.__dict__[table]:
         raise KeyError(f"register: {type(module).__name__} has an attribute {name!r} already")
+    if value is not None and not isinstance(value, kind):
+        raise failure(
+            "register", f"a {kind.__name__} or None for {name!r}", error=KindError,
+            value=type(value),
+        )  # fmt: skip

@@ -12,7 +12,7 @@ from chainrule.engine.op import Array, Op, Spec, public
 from chainrule.engine.promotion import INT64
 from chainrule.engine.sample import Sample, away_from_zero, normal
 from chainrule.engine.tensor import Tensor, apply, as_tensor
-from chainrule.errors import KindError, failure
+from chainrule.errors import KindError, UndefinedKindError, failure
 from chainrule.ops.arguments import axis
 from chainrule.ops.broadcast import Shape, reduced, total
 from chainrule.ops.reduce import Reduction, numpy_names, some_or_all, summable
@@ -120,7 +120,9 @@ class CumSum(Op):
         return "cumsum"
 
     def infer(self, x: Spec) -> tuple[Spec, ...]:
-        """The input's shape and dtype."""
+        """The input's shape and dtype; booleans have no sums of their kind."""
+        if x.dtype.kind == "b":
+            raise failure(self, "numbers, not booleans", error=UndefinedKindError, input=x)
         return (x,)
 
     def forward(self, xp: Any, x: Array) -> Forward:

@@ -23,6 +23,8 @@ from chainrule.ops.cast import promote
 Forward = tuple[tuple[Array, ...], Any]
 Needs = tuple[bool, ...]
 
+_EXACT = 2**53  # whole numbers up to here are floats exactly
+
 
 @dataclass(frozen=True)
 class Add(Pairwise):
@@ -314,8 +316,8 @@ def div(input: Any, other: Any, *, rounding_mode: str | None = None) -> Tensor:
     >>> cr.div(cr.tensor([7, -7]), 2), cr.div(cr.tensor(-7), 2, rounding_mode="trunc")
     (tensor([3.5, -3.5]), tensor(-3))
     """
-    x, y = promote(input, other, name="div")
     if rounding_mode is None:
+        x, y = promote(_real(input), _real(other), name="div")
         if x.dtype.kind != "f":
             x, y = x.to(DEFAULT_FLOAT), y.to(DEFAULT_FLOAT)
         return apply(_DIV, x, y)
@@ -323,7 +325,13 @@ def div(input: Any, other: Any, *, rounding_mode: str | None = None) -> Tensor:
         error = ShapeError if isinstance(rounding_mode, str) else KindError
         rule = "rounding_mode None, 'floor' or 'trunc'"
         raise failure("div", rule, error=error, rounding_mode=rounding_mode)
-    return apply(Div(rounding_mode), x, y)
+    return apply(Div(rounding_mode), *promote(input, other, name="div"))
+
+
+def _real(value: Any) -> Any:
+    # a whole number is divided as a float, so that 256 need not fit the tensor's uint8
+    whole = type(value) is int or isinstance(value, np.integer)
+    return float(value) if whole and abs(int(value)) <= _EXACT else value
 
 
 @public

@@ -13,7 +13,7 @@ import numpy as np
 
 from chainrule.engine.op import Array, Spec
 from chainrule.engine.tensor import Tensor
-from chainrule.errors import KindError, failure
+from chainrule.errors import KindError, UndefinedKindError, failure
 
 quiet = np.errstate(all="ignore")
 """Decorates formulas in which infinities and 0/0 are answers: they warn of nothing."""
@@ -35,10 +35,11 @@ def number(value: Any, name: str) -> float:
 
 
 def need_float(op: Any, x: Spec | Tensor) -> None:
-    """Raise KindError unless the input is of a floating-point dtype."""
+    """Raise UndefinedKindError unless the input is of a floating-point dtype."""
     if x.dtype.kind != "f":
         rule = "a floating-point input"
-        raise failure(op, rule, error=KindError, hint="convert it first: x.float()", input=x)
+        hint = "convert it first: x.float()"
+        raise failure(op, rule, error=UndefinedKindError, hint=hint, input=x)
 
 
 def drop(xp: Any, dead: Array, g: Array) -> Array:

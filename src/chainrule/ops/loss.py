@@ -12,7 +12,7 @@ import numpy as np
 from chainrule.engine.op import Array, Op, Spec, public
 from chainrule.engine.sample import Sample, spaced
 from chainrule.engine.tensor import Tensor, apply, as_tensor
-from chainrule.errors import KindError, failure
+from chainrule.errors import UndefinedKindError, failure
 from chainrule.ops.broadcast import broadcast, sum_to, total
 from chainrule.ops.cast import promote
 from chainrule.ops.formulas import quiet
@@ -56,7 +56,7 @@ class _Difference(Op, register=False):
     def infer(self, x: Spec, t: Spec) -> tuple[Spec, ...]:
         if x.dtype.kind == "b" or (x.dtype.kind != "f" and self.reduction != "none"):
             rule, hint = "a floating-point input or target", "convert one first: x.float()"
-            raise failure(self, rule, error=KindError, hint=hint, input=x, target=t)
+            raise failure(self, rule, error=UndefinedKindError, hint=hint, input=x, target=t)
         shape = x.shape if x.shape == t.shape else broadcast(self, input=x.shape, target=t.shape)
         return (Spec(shape if self.reduction == "none" else (), x.dtype),)
 
@@ -165,7 +165,7 @@ def mse_loss(
     x, t = as_tensor(input), as_tensor(target)
     if weight is None and x.dtype.kind != "f" and t.dtype.kind != "f":
         rule, hint = "a floating-point input or target", "convert one first: x.float()"
-        raise failure("mse_loss", rule, error=KindError, hint=hint, input=x, target=t)
+        raise failure("mse_loss", rule, error=UndefinedKindError, hint=hint, input=x, target=t)
     return _difference("mse_loss", MSELoss, x, t, weight, mode)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from chainrule.engine.op import Array, Op, Spec, public
 from chainrule.engine.sample import Sample, normal, positive, uniform
 from chainrule.engine.tensor import Tensor, apply, as_tensor
-from chainrule.errors import KindError, failure
+from chainrule.errors import KindError, UndefinedKindError, failure
 from chainrule.ops.broadcast import broadcast, sum_to
 from chainrule.ops.cast import cast, promote
 from chainrule.ops.formulas import log_one_plus_exp, logistic, need_float, quiet
@@ -137,7 +137,8 @@ def binary_cross_entropy_with_logits(
     wanted = as_tensor(target)
     if wanted.dtype.kind != "f":
         hint = "convert it first: target.float()"
-        raise failure(name, "a floating-point target", error=KindError, hint=hint, target=wanted)
+        rule = "a floating-point target"
+        raise failure(name, rule, error=UndefinedKindError, hint=hint, target=wanted)
     need_float(name, as_tensor(input))
     weights = [w for w in (weight, pos_weight) if w is not None]
     inputs = promote(input, wanted, *weights)

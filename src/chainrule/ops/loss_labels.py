@@ -15,7 +15,7 @@ import numpy as np
 from chainrule.engine.op import Array, Op, Spec, public
 from chainrule.engine.sample import Sample, integers, normal, positive
 from chainrule.engine.tensor import Tensor, apply
-from chainrule.errors import KindError, LabelError, failure
+from chainrule.errors import KindError, LabelError, ShapeError, failure
 from chainrule.ops.broadcast import total
 from chainrule.ops.formulas import need_float, quiet
 from chainrule.ops.loss import reduction_mode
@@ -52,11 +52,16 @@ def column(g: Array) -> Array:
 def check_scores(op: Any, x: Spec, t: Spec, w: Spec | None) -> None:
     """Raise unless scores are floats, labels integers, and the class weights of both their kind."""
     need_float(op, x)
+    if w is not None:
+        _check_weight(op, x, w)
     if t.dtype.kind not in "iu":
         rule = f"integer labels {places(x.shape)} or probabilities {x.shape}"
-        raise failure(op, rule, error=KindError, hint="try target.long()", input=x, target=t)
-    if w is None:
-        return
+        other_batch = x.ndim > 1 and t.ndim > 0 and t.shape[0] != x.shape[0]
+        error = ShapeError if other_batch else KindError
+        raise failure(op, rule, error=error, hint="try target.long()", input=x, target=t)
+
+
+def _check_weight(op: Any, x: Spec, w: Spec) -> None:
     if w.dtype != x.dtype:
         rule, hint = "a weight of the input's dtype", f"convert it first: weight.to({x.dtype})"
         raise failure(op, rule, error=KindError, hint=hint, input=x, weight=w)

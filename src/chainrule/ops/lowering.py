@@ -33,6 +33,7 @@ from chainrule.ops.slabs import (
     channels_final,
     channels_last,
     dense,
+    keep_freed_memory,
     share,
     surround,
 )
@@ -229,6 +230,7 @@ def convolve(xp: Any, x: Array, w: Array, b: Array | None, g: Geometry) -> Array
         bias = None if b is None else b.astype(np.float32)
         y = convolve(xp, x.astype(np.float32), w.astype(np.float32), bias, g)
         return y.astype(x.dtype)
+    keep_freed_memory()
     x, out = dense(xp, x), g.out(x.shape[2:])
     y = allocate(xp.empty, (x.shape[0], w.shape[0], *out), x.dtype, channels_last(x))
     _sweep(xp, x, w, g, y=y, b=b)

@@ -14,7 +14,7 @@ from chainrule.engine.op import Array, Op, Spec, public
 from chainrule.engine.promotion import is_scalar
 from chainrule.engine.sample import Sample, normal
 from chainrule.engine.tensor import Tensor, apply, as_tensor
-from chainrule.errors import KindError, failure
+from chainrule.errors import KindError, UndefinedKindError, failure
 from chainrule.ops.broadcast import broadcast, sum_to
 from chainrule.ops.cast import promote
 from chainrule.ops.formulas import quiet
@@ -55,7 +55,8 @@ def check_kinds(op: Op, *factors: Spec) -> None:
             named = dict(zip(("input", "other", "bias"), factors, strict=False))
             raise failure(op, "tensors of one dtype", error=KindError, hint=hint, **named)
     if first.dtype.kind == "b":
-        raise NotImplementedError(f"{op.name}: expected numbers, not booleans; use x.float()")
+        hint = "convert them first: x.float()"
+        raise failure(op, "numbers, not booleans", error=UndefinedKindError, hint=hint)
 
 
 def refuse_numbers(name: str, *factors: Any) -> None:

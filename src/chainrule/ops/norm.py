@@ -216,6 +216,7 @@ def batch_norm(
     if not training:
         return apply(BatchNorm(False, eps), x, *running, *affine)
     y, mean, variance = apply_all(BatchNorm(True, eps), x, *affine)
+    _check_moved(running, x, mean)
     if running and not y.is_meta and x.array.size:
         n = x.array.size // x.shape[1]
         _move(running[0], mean.array, momentum)
@@ -241,6 +242,17 @@ def _running(mean: Any, variance: Any, training: bool) -> tuple[Tensor, ...]:
     if state.GRAD.get() and any(r.requires_grad for r in running):
         raise GraphError("batch_norm: running_mean and running_var have no gradients; detach them")
     return running
+
+
+def _check_moved(running: tuple[Tensor, ...], x: Tensor, mean: Tensor) -> None:
+    """Raise unless the running values are of the shape and dtype of the batch's."""
+    for given in running:
+        if given.shape != mean.shape:
+            rule = f"running_mean and running_var of shape {mean.shape}, one value for each channel"
+            raise failure("batch_norm", rule, x=x, given=given)
+        if given.dtype not in (x.dtype, mean.dtype):
+            rule = "x, running_mean and running_var of one dtype"
+            raise failure("batch_norm", rule, error=KindError, x=x, given=given)
 
 
 def _move(running: Tensor, value: Array, momentum: float) -> None:

@@ -26,6 +26,9 @@ SMALL = 1 << 25
 TILE, LONG = 4, 64
 """Rows or columns of a piece, and length of its inner axis, below which BLAS is slow."""
 
+ADD = 64
+"""Multiply-adds that take as long as adding one entry of a piece of the inner axis."""
+
 
 def _divisors(n: int) -> list[int]:
     return [d for d in range(1, n + 1) if n % d == 0]
@@ -39,7 +42,7 @@ def cut(m: int, k: int, n: int) -> tuple[int, int, int]:
 
     >>> from chainrule.ops.products import cut
     >>> cut(64, 400, 120), cut(16, 6400, 150), cut(10, 20, 30)
-    ((2, 1, 6), (1, 64, 1), (1, 1, 1))
+    ((4, 1, 3), (1, 10, 6), (1, 1, 1))
     """
     whole = (1, 1, 1)
     if m * k * n <= SINGLE:
@@ -53,8 +56,7 @@ def cut(m: int, k: int, n: int) -> tuple[int, int, int]:
             for j in _divisors(n):
                 rows, columns = m // i, n // j
                 if rows * columns * depth <= SINGLE and rows >= TILE and columns >= TILE:
-                    # pieces of the inner axis are added up, each at the price of 4 multiply-adds
-                    score = _speed(rows, columns) / (1 + (4 / depth if inner > 1 else 0))
+                    score = _speed(rows, columns) / (1 + (ADD / depth if inner > 1 else 0))
                     if score > best:
                         best, whole = score, (i, inner, j)
     return whole
@@ -85,19 +87,23 @@ def matrix_product(
     (m, k), n = a.shape[-2:], b.shape[-1]
     lead = a.shape[:-2] if a.ndim >= b.ndim else b.shape[:-2]
     i, inner, j = cut(m, k, n) if m * k * n * prod(lead) <= most else (1, 1, 1)
-    result: Array
     if i == inner == j == 1:
-        result = xp.matmul(a, b) if out is None else xp.matmul(a, b, out=out)
+        result: Array = xp.matmul(a, b) if out is None else xp.matmul(a, b, out=out)
         return result
     if out is None:
         out = xp.empty((*np.broadcast_shapes(a.shape[:-2], b.shape[:-2]), m, n), dtype=a.dtype)
     tiles = out.reshape(*out.shape[:-2], i, m // i, j, n // j).swapaxes(-3, -2)
-    rows = a.reshape(*a.shape[:-2], i, m // i, inner, k // inner).swapaxes(-3, -2)
-    columns = b.reshape(*b.shape[:-2], inner, k // inner, j, n // j).swapaxes(-3, -2)
-    if inner == 1:  # (..., i, 1, m/i, k) by (..., 1, j, k, n/j)
-        xp.matmul(rows, columns, out=tiles)
-        return out
-    # (..., inner, i, 1, m/i, k/inner) by (..., inner, 1, j, k/inner, n/j)
-    rows, columns = rows.swapaxes(-4, -3)[..., None, :, :], columns[..., None, :, :, :]
-    xp.matmul(rows, columns).sum(axis=-5, out=tiles)
+    rows = a.reshape(*a.shape[:-2], i, m // i, inner, k // inner)
+    rows = rows.swapaxes(-3, -2).swapaxes(-4, -3)  # (..., inner, i, m/i, k/inner)
+    columns = b.reshape(*b.shape[:-2], inner, k // inner, j, n // j)
+    columns = columns.swapaxes(-3, -2)  # (..., inner, j, k/inner, n/j)
+    if m < n:  # the pieces of the smaller factor stay in the cache: they are walked inside
+        tiles = tiles.swapaxes(-4, -3)
+        rows, columns = rows[..., None, :, :, :], columns[..., None, :, :]
+    else:
+        rows, columns = rows[..., None, :, :], columns[..., None, :, :, :]
+    if inner > 1:
+        xp.matmul(rows, columns).sum(axis=-5, out=tiles)
+    else:
+        xp.matmul(rows[..., 0, :, :, :, :], columns[..., 0, :, :, :, :], out=tiles)
     return out

@@ -247,6 +247,38 @@ def where(condition: Any, input: Any, other: Any) -> Tensor:
 
 
 @public
+def masked_fill(input: Any, mask: Any, value: Any) -> Tensor:
+    """Give `input` with `value`, a number or a 0-d tensor, where the mask holds.
+
+    Shapes: input and mask broadcast -> the common one, in the dtype of `input`, to which the
+    value is converted.  What is filled over gets gradient 0, a tensor `value` the sum of the
+    rest.  Raises TypeError for a mask that is not boolean, ShapeError for a value with axes,
+    KindError for a number that the dtype cannot hold.
+
+    >>> import chainrule as cr
+    >>> cr.masked_fill(cr.tensor([1, 2, 3]), cr.tensor([True, False, True]), 0)
+    tensor([0, 2, 0])
+    """
+    x, holds = as_tensor(input), as_tensor(mask)
+    if is_scalar(value):
+        fill = _filling(value, x)
+    else:
+        fill = as_tensor(value).to(x.dtype)
+        if fill.ndim:
+            raise failure("masked_fill", "a number or a 0-d tensor", value=fill)
+    return apply(Where(), holds, fill, x)
+
+
+def _filling(value: Any, x: Tensor) -> Tensor:
+    if x.dtype.kind in "iu":
+        largest = int(np.iinfo(x.dtype).max)
+        if not -largest - 1 <= value <= largest:
+            rule = f"a number that {x.dtype} can hold"
+            raise failure("masked_fill", rule, error=KindError, value=value)
+    return Tensor(np.array(value).astype(x.dtype))
+
+
+@public
 def clamp(input: Any, min: Any = None, max: Any = None) -> Tensor:
     """Limit values to [min, max]; either may be None, a number, or a tensor that broadcasts.
 

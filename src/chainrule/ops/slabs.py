@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from math import ceil, prod
 from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
 
 from chainrule.engine.op import Array
 from chainrule.ops.window import Pads, Sizes, crop, output_size
@@ -16,11 +18,22 @@ T = TypeVar("T")
 SLAB = 2 << 20
 """Bytes of columns made at once: measured; they stay in the cache."""
 
-WORK = 1 << 26
-"""Multiply-adds made at once, at most: a millisecond or two."""
+WORK, ROWS = 1 << 26, 256
+"""Multiply-adds made at once, a millisecond or two, but never for less than 256 windows."""
 
 LARGE, LANES, SPARE = 8, 8, 1 << 26
-"""Parts from which threads share them, in at most 8 runs, whose sums take 64 MB at most."""
+"""SLABs or WORKs from which threads share them, in at most 8 runs, whose sums take 64 MB."""
+
+
+@cache
+def keep_freed_memory() -> None:
+    """Have the C library keep what is freed for the next array, instead of returning it.
+
+    glibc learns from the largest block freed, up to 32 MB, how much to keep (twice as much).
+    Until then every training step takes its memory from the system page by page: half of the
+    time of a small network.  Nothing is written, so this costs no memory itself.
+    """
+    np.empty((32 << 20) - (1 << 16), np.uint8)
 
 
 class Geometry(NamedTuple):
@@ -56,7 +69,8 @@ class Part(NamedTuple):
 def parts(x: Array, w: Array, out: Sizes, g: Geometry) -> list[Part]:
     """Cut x (N, C, *sizes) into parts of about SLAB bytes of columns, or WORK if that is less."""
     count, whole = x.shape[0], slice(None)
-    size = weigh(x, w, out, g) / max(1, count)  # of an image, in parts
+    nbytes, work = weigh(x, w, out, g)
+    size = max(nbytes, min(work, count * prod(out) / ROWS)) / max(1, count)  # of one image
     if size <= 1:
         step = max(1, ceil(count / max(1, ceil(size * count))))
         return [Part(slice(i, i + step), whole, whole, g) for i in range(0, count, step)]
@@ -76,11 +90,11 @@ def _rows(size: int, start: int, end: int, g: Geometry) -> tuple[slice, slice, G
     return slice(low, high), slice(start, end), g._replace(padding=padding)
 
 
-def weigh(x: Array, w: Array, out: Sizes, g: Geometry) -> float:
-    """Give the work in parts: by the columns' bytes or by the multiply-adds, whichever is more."""
+def weigh(x: Array, w: Array, out: Sizes, g: Geometry) -> tuple[float, float]:
+    """Give the columns' bytes in SLABs and the multiply-adds in WORKs."""
     windows = x.shape[0] * prod(out)
     nbytes = windows * x.shape[1] * prod(g.kernel) * x.itemsize
-    return float(max(nbytes / SLAB, windows * w.size / WORK))
+    return nbytes / SLAB, windows * w.size / WORK
 
 
 def share(
@@ -98,7 +112,7 @@ def share(
     runs share an image.
     """
     cut = parts(x, w, out, g)
-    if weigh(x, w, out, g) < LARGE:
+    if max(weigh(x, w, out, g)) < LARGE:
         return [work(cut)]
     lanes = max(1, min(LANES, SPARE // max(1, w.nbytes)))
     keys = [part.images.start for part in cut] if by_image else range(len(cut))

@@ -1,0 +1,67 @@
+"""Copying a state dict into a module: everything is checked before anything is written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from chainrule.engine.tensor import Tensor, mark_written
+from chainrule.errors import CheckpointError, KindError, failure
+
+
+class Keys(NamedTuple):
+    """What `load_state_dict(strict=False)` could not match."""
+
+    missing_keys: list[str]
+    unexpected_keys: list[str]
+
+
+def load_state(module: Any, state: Mapping[str, Any], strict: bool) -> Keys:
+    """Copy values in by name; see `Module.load_state_dict`."""
+    if not isinstance(state, Mapping):
+        raise failure(
+            "load_state_dict", "a mapping of names to tensors", error=KindError, state=type(state)
+        )
+    own: dict[str, Tensor] = module.state_dict()
+    optional = _optional(module)
+    missing = [key for key in own if key not in state and key not in optional]
+    unexpected = [key for key in state if key not in own]
+    arrays = {key: _array(key, state[key]) for key in own if key in state}
+    shapes = [
+        f"{key} is {array.shape}, expected {own[key].shape}"
+        for key, array in arrays.items()
+        if array.shape != own[key].shape
+    ]
+    wrong = [f"of another shape: {'; '.join(shapes)}"] if shapes else []
+    if strict:
+        wrong += [f"missing: {', '.join(missing)}"] if missing else []
+        wrong += [f"unexpected: {', '.join(unexpected)}"] if unexpected else []
+    if wrong:
+        raise CheckpointError(
+            f"load_state_dict: this state belongs to another {type(module).__name__}: "
+            + "; ".join(wrong)
+        )
+    for key, array in arrays.items():
+        own[key].array[...] = array
+        mark_written(own[key])
+    return Keys(missing, unexpected)
+
+
+def _array(key: str, value: Any) -> Any:
+    if isinstance(value, Tensor):
+        value._need_data(f"load_state_dict: {key}")
+    array = value.array if isinstance(value, Tensor) else np.asarray(value)
+    if array.dtype.kind not in "fiub":
+        raise failure("load_state_dict", f"numbers for {key!r}", error=KindError, value=array)
+    return array
+
+
+def _optional(module: Any) -> set[str]:
+    """Name the state that older files lack and that keeps its value then."""
+    return {
+        f"{path}.{name}" if path else name
+        for path, owner in module.named_modules()
+        for name in owner.optional_state
+    }
