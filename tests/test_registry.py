@@ -15,6 +15,7 @@ import chainrule.ops
 from chainrule.engine.op import OPS, Op, Spec
 from chainrule.engine.sample import Sample, away_from_zero, integers, normal
 from tests import checks
+from tests.layouts import LAYOUTS
 
 for _module in pkgutil.walk_packages(chainrule.ops.__path__, "chainrule.ops."):
     importlib.import_module(_module.name)
@@ -304,11 +305,11 @@ def test_every_checker_has_a_planted_error() -> None:
     assert {check for check, _ in PLANTED.values()} == set(checks.EVERY_SAMPLE)
 
 
-@pytest.mark.parametrize("layout", checks.LAYOUTS)
+@pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("shape", [(), (3,), (2, 3), (2, 3, 4, 5)])
 def test_layouts_change_strides_alone(layout: str, shape: tuple[int, ...]) -> None:
     a = np.arange(np.prod(shape), dtype="float64").reshape(shape)
-    moved = checks.LAYOUTS[layout](a)
+    moved = LAYOUTS[layout](a)
     np.testing.assert_array_equal(moved, a)
     assert moved.shape == shape
     assert moved.strides != a.strides or a.ndim < 2 or (layout == "channels last" and a.ndim < 3)

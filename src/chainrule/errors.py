@@ -1,7 +1,7 @@
 """Errors that say what was expected, what came, and what to do.
 
-Each class has two built-in parents, so that a program written for another framework, which
-raises a RuntimeError where NumPy raises a ValueError, catches ours whichever it expects.
+Most classes have several built-in parents, so that a program written for another framework,
+which raises a RuntimeError where NumPy raises a ValueError, catches ours whichever it expects.
 """
 
 from __future__ import annotations

@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 
 from chainrule.engine import anomaly, state
+from chainrule.engine.node import Node
 from chainrule.engine.op import Array, public
-from chainrule.engine.tensor import Node, Tensor
+from chainrule.engine.tensor import Tensor
 from chainrule.engine.written import arrays_in, root, written_since
 from chainrule.errors import GraphError, KindError, ShapeError, describe, failure
 

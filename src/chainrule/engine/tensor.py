@@ -1,4 +1,4 @@
-"""Tensors, the nodes behind them, and `apply`, the one door through which operations run."""
+"""Tensors, and `apply`, the one door through which operations run."""
 
 from __future__ import annotations
 
@@ -13,66 +13,11 @@ from chainrule.engine import anomaly, state
 from chainrule.engine.dispatch import Kernel, current_backend
 from chainrule.engine.display import tensor_repr
 from chainrule.engine.methods import Methods
+from chainrule.engine.node import Node
 from chainrule.engine.op import Array, DType, Op, Spec
 from chainrule.engine.promotion import is_scalar, scalar_dtype
 from chainrule.engine.written import CLOCK, mark
 from chainrule.errors import GraphError, KindError, failure
-
-_sequence = itertools.count()
-
-
-class Node:
-    """One operation that ran: what its backward needs and where the gradients go.
-
-    `edges` holds for each input None, a leaf tensor, or (node, output index).
-    """
-
-    __slots__ = (
-        "__weakref__",
-        "edges",
-        "hooks",
-        "kernel",
-        "needs",
-        "op",
-        "origin",
-        "released",
-        "retained",
-        "saved",
-        "sequence",
-        "specs",
-        "stamp",
-    )
-
-    def __init__(
-        self,
-        op: Op,
-        kernel: Kernel,
-        saved: Any,
-        inputs: tuple[Tensor, ...],
-        specs: tuple[Spec, ...],
-        stamp: int,
-    ) -> None:
-        self.op = op
-        self.kernel = kernel
-        self.saved = saved
-        self.edges = tuple([_edge(t) for t in inputs])
-        self.needs = tuple([t._requires_grad for t in inputs])
-        self.specs = specs
-        self.stamp = stamp
-        self.sequence = next(_sequence)
-        self.released = False
-        self.hooks: dict[int, dict[int, Callable[[Tensor], Tensor | None]]] | None = None
-        self.retained: dict[int, Any] | None = None
-        self.origin: str | None = None
-
-    def __repr__(self) -> str:
-        return f"<{self.op!r}>"
-
-
-def _edge(tensor: Tensor) -> Any:
-    if not tensor._requires_grad:
-        return None
-    return tensor if tensor._node is None else (tensor._node, tensor._index)
 
 
 class Tensor(Methods):

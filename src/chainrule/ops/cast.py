@@ -66,7 +66,7 @@ def result_type(*operands: Any) -> DType:
     >>> cr.result_type(cr.tensor([1, 2]), 0.5)
     dtype('float32')
     """
-    if len(operands) == 2 and is_scalar(operands[1]) and hasattr(operands[0], "dtype"):
+    if len(operands) == 2 and is_scalar(operands[1]) and not is_scalar(operands[0]):
         dtype: DType = operands[0].dtype  # the usual case, a float tensor and a number
         if dtype.kind == "f":
             return dtype
