@@ -13,7 +13,7 @@ import pytest
 import torch
 
 import chainrule as cr
-from tests.parity.harness import _compare_gradients, _outputs, _same, misuse
+from tests.parity.harness import _compare_gradients, _outputs, _same, check, misuse
 
 Build = Callable[[Any], Any]
 
@@ -425,3 +425,24 @@ def test_functional_has_torchs_signatures() -> None:
         names = [p.name for p in signature.parameters.values() if p.kind != p.VAR_POSITIONAL]
         if names != ["kwargs"]:
             assert own[: len(names)] == names, key
+
+
+@pytest.mark.parametrize("name", ["Dropout1d", "Dropout2d", "Dropout3d"])
+@pytest.mark.parametrize("p", [0.0, 0.5, 1.0])
+def test_dropping_channels_where_nothing_is_random(name: str, p: float) -> None:
+    x = np.arange(1.0, 49.0).reshape((2, 3, 8) if name == "Dropout1d" else (2, 3, 2, 2, 2))
+    x = x.reshape(2, 3, 2, 4) if name == "Dropout2d" else x
+    check(lambda lib, x: getattr(lib.nn, name)(p).eval()(x), x)
+    if p != 0.5:
+        check(lambda lib, x: getattr(lib.nn, name)(p)(x), x)
+
+
+def test_lists_of_parameters_have_torchs_names() -> None:
+    def names(lib: Any) -> list[str]:
+        model = lib.nn.Module()
+        model.rows = lib.nn.ParameterList([lib.nn.Parameter(lib.ones(2)) for _ in range(3)])
+        model.rows.append(lib.nn.Parameter(lib.zeros(1)))
+        assert len(model.rows) == 4
+        return [n for n, _ in model.named_parameters()]
+
+    assert names(cr) == names(torch)

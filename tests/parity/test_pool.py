@@ -316,3 +316,11 @@ def test_bad_kinds() -> None:
     misuse(pool("avg_pool2d", 2), whole.astype(np.int32))
     misuse(pool("avg_pool2d", 2), whole.astype(np.uint8))
     misuse(pool("adaptive_max_pool2d", 2), np.zeros((2, 0, 5, 7)))
+
+
+@pytest.mark.parametrize(
+    ("name", "size"), [("adaptive_avg_pool1d", 3), ("adaptive_avg_pool3d", (2, None, 3))]
+)
+def test_adaptive_means_of_other_dimensions(name: str, size: Any) -> None:
+    x = np.random.default_rng(0).standard_normal((2, 3, 5, 4, 7))
+    check(pool(name, size), x if name.endswith("3d") else x[0, :, :, 0])
