@@ -99,3 +99,10 @@ def test_wrong_settings_and_sizes() -> None:
             model(cr.zeros(*shape))
     with pytest.raises(ShapeError):
         model(cr.zeros(2, 3, 32, 32))
+
+
+def test_a_list_is_refused_by_name_and_an_array_is_taken() -> None:
+    net = LeNet5()
+    with pytest.raises(TypeError, match=r"LeNet5: expected a tensor.*cr\.tensor"):
+        net([1.0])
+    assert net(np.zeros((2, 1, 32, 32), np.float32)).shape == (2, 10)

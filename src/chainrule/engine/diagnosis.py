@@ -41,6 +41,8 @@ def _factor(a: Array, n: Array, sizes: dict[int, str]) -> str:
         return ""
     if abs(c + 1) < 1e-3:
         return "the sign is reversed"
+    if abs(c - 1) < 1e-3:
+        return ""  # right but for a few elements
     text = f"a constant factor {c:.4g} is too much"
     for value, how in ((c, "a sum that should be a mean"), (1 / c, "a mean taken twice")):
         if abs(value - round(value)) < 1e-3 and round(value) in sizes and round(value) > 1:

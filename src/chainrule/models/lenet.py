@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal
 
-from chainrule.engine.tensor import Tensor
+from chainrule.engine.tensor import Tensor, as_tensor
 from chainrule.errors import ShapeError, failure
 from chainrule.models.registry import register
 from chainrule.nn import Conv2d, Flatten, Linear, MaxPool2d, Module, ReLU, init
@@ -78,6 +78,7 @@ class LeNet5(Module):
         >>> LeNet5().features(cr.zeros(2, 1, 32, 32)).shape
         (2, 84)
         """
+        x = as_tensor(x, "LeNet5")
         if tuple(x.shape[-2:]) != (SIDE, SIDE) or x.ndim != 4:
             hint = "pad smaller images: 28x28 with 2 pixels on each side, F.pad(x, (2, 2, 2, 2))"
             rule = f"images (N, C, {SIDE}, {SIDE})"
