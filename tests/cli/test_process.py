@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -120,3 +121,24 @@ def test_heavy_libraries_wait_until_they_are_used(imported: str, heavy: list[str
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
     assert done.stdout == "[]\n"
+
+
+def test_no_command_shows_the_help_and_no_empty_error() -> None:
+    process = start()
+    out, error = process.communicate(timeout=60)
+    assert "train" in out + error
+    assert process.returncode == 2
+    assert "error:" not in error
+
+
+@pytest.mark.parametrize(
+    ("shell", "code"),
+    [
+        ("COLUMNS=30 LC_ALL=C PYTHONIOENCODING=ascii {} train --help", 0),
+        ("{} gradcheck relu >&-", 0),  # no standard output at all
+    ],
+)
+def test_output_that_cannot_show_everything(shell: str, code: int) -> None:
+    command = shell.format(shlex.join(START))
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (code, "")

@@ -200,3 +200,12 @@ def test_real_digits_enlarged_on_paper_are_framed_as_they_were() -> None:
         on_paper = 255 - np.pad(np.asarray(large), ((30, 60), (90, 20)))
         differences.append(np.abs(frame_digit(on_paper, 8, 8).astype(float) - image).mean())
     assert np.median(differences) < 25  # of 255; a digit moved by one of its pixels has about 60
+
+
+@pytest.mark.filterwarnings("error")
+def test_large_pictures_are_read_without_a_warning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = saved(tmp_path, Image.new("L", (30, 30), 9))
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 600)  # under twice that it only warns
+    assert read_image(path).shape == (30, 30)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from chainrule.formats import write_atomic
-from chainrule.formats.atomic import remove_leftovers
+from chainrule.formats.atomic import leftovers, neighbour
 
 
 def test_content_and_rights(tmp_path: Path) -> None:
@@ -100,8 +100,10 @@ def test_a_missing_folder_is_named(tmp_path: Path) -> None:
     assert caught.value.filename == str(path)
 
 
-def test_leftovers_of_a_killed_process_are_removed(tmp_path: Path) -> None:
-    for name in (".w.ab12.tmp", "w.tmp", ".hidden"):
+def test_leftovers_of_a_killed_process_are_told_from_other_files(tmp_path: Path) -> None:
+    for name in (".w.ab12.tmp", "w.tmp", ".hidden", ".editor.tmp"):
         (tmp_path / name).write_text("")
-    remove_leftovers(tmp_path)
-    assert sorted(p.name for p in tmp_path.iterdir()) == [".hidden", "w.tmp"]
+    with neighbour(tmp_path / "w") as staged, neighbour(staged) as second:  # one of a neighbour
+        second.write_text("")
+        found = {p.name for p in leftovers(tmp_path, ("w", "v"))}
+        assert found == {".w.ab12.tmp", second.name}

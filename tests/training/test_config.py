@@ -75,3 +75,9 @@ def test_the_rate_rises_and_falls() -> None:
     plain = TrainConfig(epochs=5, warmup=0.0)
     assert plain.rate_factor(0, 10) == 1.0
     assert plain.rate_factor(25, 10) == pytest.approx(0.5)
+
+
+def test_seeds_that_would_wrap_onto_others_are_refused() -> None:
+    assert TrainConfig(seed=2**64 - 1).seed == 2**64 - 1
+    with pytest.raises(ShapeError, match=r"seed under 2\*\*64"):
+        TrainConfig(seed=2**64)

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import json
+import os
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,6 +13,7 @@ from chainrule.errors import CheckpointError, DataError
 from chainrule.formats import load_safetensors, read_metadata, save_safetensors
 from chainrule.training import RunFolder, TrainConfig, TrainTask
 from chainrule.training.folder import CONFIG, FILES, METRICS, WEIGHTS
+from chainrule.training.task import Predictor
 
 
 def test_a_run_folder_holds_all_that_was_promised(
@@ -23,7 +27,9 @@ def test_a_run_folder_holds_all_that_was_promised(
     assert config.preprocess.white == 255.0
     rows = folder.read_metrics()
     assert [row.epoch for row in rows] == [1, 2, 3]
-    assert read_metadata(small_run / WEIGHTS) == {"epoch": "3"}
+    carried = json.loads(read_metadata(small_run / WEIGHTS)["run"])
+    assert carried["epoch"] == 3
+    assert carried["config"] == json.loads((small_run / CONFIG).read_text())
     for name in ("curves.png", "confusion.png"):
         assert (small_run / name).read_bytes().startswith(b"\x89PNG")
     header = (small_run / METRICS).read_text().splitlines()[0]
@@ -111,4 +117,109 @@ def test_damaged_runs(small_run: Path, tmp_path: Path) -> None:
     (small_run / CONFIG).write_bytes(b"\xff\xfe\x00")
     broken(small_run, "not a run's configuration")
     (small_run / CONFIG).unlink()
+    save_safetensors(load_safetensors(small_run / WEIGHTS), small_run / WEIGHTS)
     broken(small_run, "not a run: there is no config.json")
+
+
+def test_what_a_killed_run_left_is_no_obstacle(small_config: TrainConfig, tmp_path: Path) -> None:
+    out = tmp_path / "killed"
+    out.mkdir()
+    left = out / f".{WEIGHTS}.0a1b2c3d.tmp"
+    left.write_bytes(b"half")
+    TrainTask(small_config, out).run()
+    assert not left.exists()
+    RunFolder(out).load_model()
+
+
+def test_new_weights_are_never_read_with_an_older_configuration(
+    small_run: Path, small_config: TrainConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = (small_run / WEIGHTS).read_bytes()
+    task, original = TrainTask(replace(small_config, seed=1), small_run, overwrite=True), os.replace
+    seen: list[bool] = []
+
+    def watch(source: str, target: str) -> None:
+        original(source, target)
+        new = (small_run / WEIGHTS).read_bytes() != before
+        if new and (small_run / CONFIG).exists():
+            seen.append(RunFolder(small_run).read_config().train.seed == 1)
+
+    monkeypatch.setattr(os, "replace", watch)
+    task.run()
+    assert seen
+    assert all(seen)
+
+
+def test_whenever_it_is_killed_one_of_the_two_runs_can_be_read(
+    small_run: Path, small_config: TrainConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weights = {small_config.seed: load_safetensors(small_run / WEIGHTS)["1.bias"].array.copy()}
+    task = TrainTask(replace(small_config, seed=1, epochs=1), small_run, overwrite=True)
+    seeds: list[int] = []
+
+    def readable() -> None:
+        run = RunFolder(small_run)
+        seed, bias = run.read_config().train.seed, run.load_model()[1].bias.detach().numpy()
+        np.testing.assert_array_equal(bias, weights.setdefault(seed, bias))
+        seeds.append(seed)
+
+    for owner, name in ((os, "replace"), (os, "unlink"), (Path, "unlink")):
+        original = getattr(owner, name)
+
+        def watch(*args: Any, original: Any = original, **options: Any) -> None:
+            original(*args, **options)
+            readable()
+
+        monkeypatch.setattr(owner, name, watch)
+    task.run()
+    assert seeds == sorted(seeds)
+    assert set(seeds) == {small_config.seed, 1}
+
+
+def test_weights_that_are_not_finite(small_run: Path) -> None:
+    state = load_safetensors(small_run / WEIGHTS)
+    state["1.bias"].array[3] = np.nan
+    save_safetensors(state, small_run / WEIGHTS)
+    with pytest.raises(
+        CheckpointError, match=r"weights\.safetensors: 1\.bias: nan at index \(3,\)"
+    ):
+        RunFolder(small_run).load_model()
+
+
+@pytest.mark.parametrize(
+    ("part", "name", "value"),
+    [
+        ("train", "model", ["lenet5"]),
+        ("train", "data", 7),
+        ("train", "data_dir", 5),
+        ("train", "nesterov", "no"),
+        ("preprocess", "size", "32"),
+        ("preprocess", "size", -1),
+        ("preprocess", "enlarge", 1.5),
+        ("preprocess", "std", 0),
+        ("preprocess", "std", float("nan")),
+        ("preprocess", "white", -5.0),
+        ("preprocess", "mean", float("inf")),
+    ],
+)
+def test_configurations_edited_by_hand(
+    small_run: Path, part: str, name: str, value: object
+) -> None:
+    values = json.loads((small_run / CONFIG).read_text())
+    values[part][name] = value
+    (small_run / CONFIG).write_text(json.dumps(values))
+    with pytest.raises(CheckpointError, match=rf"config\.json: not a run's .*{name}"):
+        RunFolder(small_run).read_config()
+
+
+def test_a_configuration_nested_without_end(small_run: Path) -> None:
+    (small_run / CONFIG).write_text("[" * 100_000)
+    with pytest.raises(CheckpointError, match="not a run's configuration"):
+        RunFolder(small_run).read_config()
+
+
+def test_a_run_of_an_unknown_data_set_predicts_nothing(small_run: Path) -> None:
+    text = (small_run / CONFIG).read_text().replace('"data": "mnist"', '"data": "nope"')
+    (small_run / CONFIG).write_text(text)
+    with pytest.raises(CheckpointError, match=r"data set 'nope'; known are digits, mnist"):
+        Predictor(small_run)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import io
 import os
 import sys
 import traceback
@@ -106,13 +107,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in given
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a locale without a letter shows "?", no error
+            stream.reconfigure(errors="replace")
     sys.exit(_run([argument for argument in given if argument != "--debug"], debug))
 
 
 def _run(arguments: list[str], debug: bool) -> int:
     try:
         code = app(args=arguments, prog_name="chainrule", standalone_mode=False)
-        sys.stdout.flush()
+        if sys.stdout is not None:  # None: it was closed before we began
+            sys.stdout.flush()
         if code == INTERRUPTED:  # how the parser reports Ctrl-C
             raise KeyboardInterrupt
         return code if isinstance(code, int) else 0
@@ -129,6 +134,8 @@ def _run(arguments: list[str], debug: bool) -> int:
         if debug:
             traceback.print_exc()
         text, code = _explain(error)
+        if not text:  # help was asked for by giving no command; it has been shown
+            return code
         print(f"error: {' '.join(text.split())}", file=sys.stderr)
         return code
 
@@ -144,5 +151,5 @@ def _explain(error: Exception) -> tuple[str, int]:
         where = f"{error.filename}: " if error.filename else ""
         return f"{where}{error.strerror or error}", 1
     if isinstance(error, MemoryError):
-        return "not enough memory; a smaller --batch-size needs less", 1
+        return "not enough memory; in a training a smaller --batch-size needs less", 1
     return f"{type(error).__name__}: {error} (not foreseen; --debug shows where)", 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import warnings
 from pathlib import Path
 from typing import Any, Literal
 
@@ -38,9 +39,10 @@ def read_image(path: str | os.PathLike[str]) -> Array:
     pillow = importlib.import_module("PIL.Image")  # slow to import, and only needed here
     operations = importlib.import_module("PIL.ImageOps")
     try:
-        with pillow.open(path) as file:
-            image = operations.exif_transpose(file)
-            return _grey(image)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what is too large raises; a warning helps nobody
+            with pillow.open(path) as file:
+                return _grey(operations.exif_transpose(file))
     except pillow.UnidentifiedImageError as error:
         raise DataError(f"{path}: not a picture in a format that is known") from error
     except (OSError, ValueError, SyntaxError, EOFError, pillow.DecompressionBombError) as error:

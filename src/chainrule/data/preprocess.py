@@ -12,7 +12,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from chainrule.data.dataset import ImageData, check_finite
 from chainrule.engine.op import Array
 from chainrule.engine.random import Generator
-from chainrule.errors import ShapeError, failure
+from chainrule.errors import KindError, ShapeError, failure
 
 Transform = Callable[[Array], Array]
 
@@ -23,8 +23,8 @@ class Preprocess:
 
     Each side is enlarged `enlarge` times by bilinear interpolation, then padded with black (0)
     on all sides, the odd pixel going to the right and the bottom; the result is
-    (pixel / white - mean) / std.  Raises ShapeError for images that do not fit, DataError for
-    NaN among the pixels.
+    (pixel / white - mean) / std.  Raises ShapeError for images that do not fit and for settings
+    out of range, TypeError for settings of a wrong kind, DataError for NaN among the pixels.
 
     >>> import numpy as np
     >>> Preprocess(size=4, white=255.0)(np.full((1, 1, 2, 2), 255, np.uint8))[0, 0]
@@ -39,6 +39,21 @@ class Preprocess:
     white: float = 255.0
     mean: float = 0.0
     std: float = 1.0
+
+    def __post_init__(self) -> None:
+        for name in ("size", "enlarge"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int | np.integer):
+                raise failure("preprocess", f"an integer as {name}", error=KindError, value=value)
+            if value < 1:
+                raise failure("preprocess", f"{name} of at least 1, not {value}", error=ShapeError)
+        for name in ("white", "mean", "std"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int | float | np.floating):
+                raise failure("preprocess", f"a number as {name}", error=KindError, value=value)
+            if not np.isfinite(value) or (name != "mean" and value <= 0):
+                rule = f"a finite {name}" + (" above 0" if name != "mean" else "")
+                raise failure("preprocess", f"{rule}, not {value}", error=ShapeError)
 
     def __call__(self, images: Array) -> Array:
         """Prepare a batch; see the class."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 SUFFIX = ".tmp"
@@ -30,7 +30,7 @@ def write_atomic(path: str | os.PathLike[str], data: bytes | bytearray | str) ->
     target = Path(os.path.realpath(path))
     content = data.encode() if isinstance(data, str) else data
     try:
-        with _neighbour(target) as temporary:
+        with neighbour(target) as temporary:
             with open(temporary, "xb") as file:
                 file.write(content)
                 file.flush()
@@ -43,7 +43,7 @@ def write_atomic(path: str | os.PathLike[str], data: bytes | bytearray | str) ->
 
 
 @contextlib.contextmanager
-def _neighbour(target: Path) -> Iterator[Path]:
+def neighbour(target: Path) -> Iterator[Path]:
     """Name an unused temporary file beside the target; whatever is left of it is removed."""
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}{SUFFIX}")
     try:
@@ -63,8 +63,7 @@ def _sync_folder(folder: Path) -> None:
             os.close(descriptor)
 
 
-def remove_leftovers(folder: Path) -> None:
-    """Delete the temporary files that a killed process left in a folder."""
-    for path in folder.glob(f".*{SUFFIX}"):
-        with contextlib.suppress(OSError):
-            path.unlink()
+def leftovers(folder: Path, names: Iterable[str]) -> list[Path]:
+    """Find the temporary neighbours of files of these names that a killed process left."""
+    patterns = [f"{dots}{name}.*{SUFFIX}" for name in names for dots in (".", "..")]
+    return [path for pattern in patterns for path in folder.glob(pattern) if path.is_file()]

@@ -38,6 +38,7 @@ class TrainConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        self._check_kinds()
         for name, low in (("epochs", 1), ("batch_size", 1), ("shift", 0), ("seed", 0)):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int):
@@ -45,6 +46,8 @@ class TrainConfig:
             if value < low:
                 rule = f"{name} of at least {low}"
                 raise failure("training", rule, **_got(name, value))
+        if self.seed >= 2**64:  # the generators would wrap it onto another seed
+            raise failure("training", "seed under 2**64", seed=self.seed)
         for name in ("lr", "momentum", "weight_decay", "warmup"):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int | float):
@@ -58,6 +61,17 @@ class TrainConfig:
         if self.nesterov and self.momentum == 0:
             hint = "switch it off (--no-nesterov) or give a momentum"
             raise failure("training", "momentum > 0 with nesterov", hint=hint, momentum=0.0)
+
+    def _check_kinds(self) -> None:
+        for name, kind, what in (
+            ("model", str, "a text"),
+            ("data", str, "a text"),
+            ("data_dir", str | None, "a text or None"),
+            ("nesterov", bool, "a bool"),
+        ):
+            value = getattr(self, name)
+            if not isinstance(value, kind):
+                raise failure("training", f"{what} as {name}", error=KindError, value=value)
 
     def rate_factor(self, step: int, steps_per_epoch: int) -> float:
         """Give the factor on `lr` at a step (from 0) of the whole training.

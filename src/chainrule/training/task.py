@@ -17,7 +17,7 @@ from chainrule.engine.op import Array
 from chainrule.engine.random import Generator, manual_seed
 from chainrule.engine.state import no_grad
 from chainrule.engine.tensor import as_tensor
-from chainrule.errors import DataError
+from chainrule.errors import CheckpointError, DataError
 from chainrule.formats.atomic import write_atomic
 from chainrule.models.registry import create_model
 from chainrule.training.config import TrainConfig
@@ -147,6 +147,11 @@ class Predictor:
     def __init__(self, run: str | os.PathLike[str]) -> None:
         folder = RunFolder(run)
         self.config = folder.read_config()
+        if self.config.train.data not in FRAMES:
+            known = ", ".join(sorted(FRAMES))
+            raise CheckpointError(
+                f"{run}: made for the data set {self.config.train.data!r}; known are {known}"
+            )
         self.model = folder.load_model()
 
     def pixels(self, path: str | os.PathLike[str], ink: Ink = "auto") -> Array:
