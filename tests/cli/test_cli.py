@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import inspect
 import re
@@ -17,7 +18,7 @@ import chainrule as cr
 from chainrule.cli.main import COMMANDS, main
 from chainrule.data import load_mnist
 from chainrule.errors import ChainruleError
-from chainrule.training import RunFolder
+from chainrule.training import RunFolder, TrainTask
 
 
 @dataclass
@@ -124,6 +125,19 @@ def test_training_prints_a_line_an_epoch_and_the_accuracy(train: Run, tmp_path: 
     last = RunFolder(tmp_path / "run").read_metrics()[-1]
     assert lines[-1] == f"test accuracy: {100 * last.test_accuracy:.2f} %"
     assert "\x1b" not in answer.out
+
+
+def test_a_disk_full_at_the_plots_still_tells_the_accuracy(
+    train: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def full(self: TrainTask) -> str:
+        raise OSError(errno.ENOSPC, "No space left on device", "curves.png")
+
+    monkeypatch.setattr(TrainTask, "draw", full)
+    answer = train()
+    fails(answer, 1, "No space left on device", "curves.png")
+    assert re.fullmatch(r"test accuracy: \d+\.\d\d %", answer.out.splitlines()[-1])
+    RunFolder(tmp_path / "run").load_model()
 
 
 def test_options_reach_the_configuration(train: Run, tmp_path: Path) -> None:

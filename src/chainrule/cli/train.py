@@ -116,17 +116,27 @@ def _train(task: TrainTask) -> None:
             task.run([display])
     except KeyboardInterrupt as error:
         raise Interrupted(_saved_so_far(task)) from error
-    problem = task.draw()
+    refused: OSError | None = None
+    try:
+        problem = task.draw()
+    except OSError as error:  # the weights are saved: the result is told before the error
+        refused, problem = error, ""
     if problem:
         typer.echo(f"note: no plots ({problem})")
     typer.echo(f"saved in {out}")
     typer.echo(f"test accuracy: {100 * task.rows[-1].test_accuracy:.2f} %")
+    if refused is not None:
+        raise refused
 
 
 def _saved_so_far(task: TrainTask) -> str:
     """Complete the folder of an interrupted training with plots, and say what is in it."""
     if not task.rows:
         return "no epoch was finished, nothing was saved"
-    task.draw()
+    try:
+        problem = task.draw()
+    except OSError as error:
+        problem = str(error)
     done, wanted = len(task.rows), task.config.epochs
-    return f"the weights after epoch {done} of {wanted} are in {task.folder.path}"
+    said = f"the weights after epoch {done} of {wanted} are in {task.folder.path}"
+    return f"{said}, without plots ({problem})" if problem else said
