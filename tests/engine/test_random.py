@@ -95,3 +95,25 @@ def test_layers_of_one_network_and_networks_of_one_seed_differ() -> None:
     ]  # fmt: skip
     values = {tuple(w.detach().numpy().ravel()) for w in weights}
     assert len(values) == 4
+
+
+def test_a_layer_that_grows_inside_does_not_shift_those_after_it() -> None:
+    class Block(nn.Module):
+        def __init__(self, depth: int) -> None:
+            super().__init__()
+            self.inner = nn.ModuleList([nn.Linear(2, 2) for _ in range(depth)])
+
+    class Tower(nn.Module):
+        def __init__(self, depth: int) -> None:
+            super().__init__()
+            self.block = Block(depth)
+            self.head = nn.Linear(2, 2)
+
+    heads, firsts = [], []
+    for depth in (1, 5):
+        cr.manual_seed(0)
+        tower = Tower(depth)
+        heads.append(tower.head.weight.detach().tolist())
+        firsts.append(tower.block.inner[0].weight.detach().tolist())
+    assert heads[0] == heads[1]
+    assert firsts[0] == firsts[1]
