@@ -123,3 +123,8 @@ def test_unknown_sets_are_refused_with_the_nearest() -> None:
         load_dataset("digit")
     with pytest.raises(DataError, match="there are digits, mnist"):
         load_dataset("imagenet")
+
+
+def test_a_folder_for_digits_is_not_ignored() -> None:
+    with pytest.raises(DataError, match=r"no folder.*elsewhere.*--data"):
+        load_dataset("digits", "elsewhere")

@@ -36,7 +36,8 @@ def list_datasets() -> list[str]:
 def load_dataset(name: str, folder: str | os.PathLike[str] | None = None) -> ImageData:
     """Load a data set by name; `folder` is where its files are (mnist: data/mnist by default).
 
-    Raises DataError for an unknown name and for files that are missing or damaged.
+    Raises DataError for an unknown name, for a folder for digits, and for files that are missing
+    or damaged.
 
     >>> load_dataset("digits").name
     'digits'
@@ -45,6 +46,11 @@ def load_dataset(name: str, folder: str | os.PathLike[str] | None = None) -> Ima
     chainrule.errors.DataError: no data set is called 'mnits'; did you mean 'mnist'?
     """
     if name == "digits":
+        if folder is not None:
+            raise DataError(
+                f"digits: expected no folder, since scikit-learn brings the images; got {folder}; "
+                "leave --data-dir out, or choose the data set that is there with --data"
+            )
         return load_digits()
     if name == "mnist":
         return load_mnist(folder or os.path.join("data", "mnist"))
