@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import pkgutil
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +17,7 @@ from chainrule.engine.dispatch import Backend
 from chainrule.engine.op import Op, Spec
 from chainrule.engine.sample import Sample, normal
 from chainrule.engine.tensor import Tensor, apply_all, meta_tensor
+from chainrule.errors import BackendError
 from tests import checks
 from tests.foreign import Foreign, Namespace, own, wrap
 from tests.test_registry import REGISTRY, samples_of
@@ -25,12 +27,13 @@ def leaves(arrays: checks.Arrays) -> list[Tensor]:
     return [cr.tensor(a, requires_grad=a.dtype.kind == "f") for a in arrays]
 
 
-def through_the_graph(sample: Sample, dtype: Any) -> None:
+def through_the_graph(sample: Sample, dtype: Any, rtol: float = 0.0) -> None:
+    """Compare with the operation run on plain arrays; to the last bit if `rtol` is 0."""
     plain = checks.run(sample, 0, dtype)
     inputs = leaves(plain.arrays)
     outputs = apply_all(sample.op, *inputs)
     for k, (ours, y) in enumerate(zip(outputs, plain.outputs, strict=True)):
-        checks.same(sample, f"output {k} through the graph", ours.array, y)
+        checks.same(sample, f"output {k} through the graph", ours.array, y, rtol, rtol)
         live = plain.live[k] and any(plain.floats)
         checks.require(ours.requires_grad == live, sample, f"output {k} wants a gradient: {live}")
     if not any(plain.live) or not any(plain.floats):
@@ -42,14 +45,16 @@ def through_the_graph(sample: Sample, dtype: Any) -> None:
     for i, (x, g) in enumerate(zip(inputs, wanted, strict=True)):
         ours = None if x.grad is None else x.grad.array
         if g is not None:
-            checks.same(sample, f"the gradient of input {i} through the graph", ours, g, 1e-5, 1e-6)
+            what = f"the gradient of input {i} through the graph"
+            checks.same(sample, what, ours, g, max(rtol, 1e-5), max(rtol, 1e-6))
 
 
 @pytest.mark.parametrize("name", REGISTRY)
 def test_graph(name: str) -> None:
     for sample in samples_of(name):
         for dtype in checks.FLOATS:
-            through_the_graph(sample, dtype)
+            with cr.use_backend("numpy"):
+                through_the_graph(sample, dtype)
 
 
 def without_data(sample: Sample) -> None:
@@ -95,25 +100,30 @@ def test_namespace(name: str) -> None:
         on_another_library(sample)
 
 
-def under(backend: Backend, sample: Sample) -> None:
+def under(backend: Backend, op_class: type[Op]) -> None:
     """Compare the backend's kernel pair with the reference, and prove that the pair really ran."""
     token = dispatch._override.set(backend)
-    ran = backend.calls[type(sample.op).__name__]
+    before, samples = backend.calls[op_class.__name__], list(op_class.samples())
     try:
-        through_the_graph(sample, np.dtype("float32"))
+        for sample in samples:
+            through_the_graph(sample, np.dtype("float32"), rtol=1e-5)
     finally:
         dispatch._override.reset(token)
-    ran = backend.calls[type(sample.op).__name__] - ran
-    checks.require(ran > 0, sample, f"the kernel pair of {backend} runs")
+    ran = backend.calls[op_class.__name__] - before
+    checks.require(ran > 0, samples[0], f"the kernel pair of {backend} runs")
 
 
-def test_every_backend() -> None:
+def test_every_backend(monkeypatch: pytest.MonkeyPatch) -> None:
     rooms = importlib.util.find_spec("chainrule.backends")
     for found in pkgutil.iter_modules(rooms.submodule_search_locations if rooms else []):
-        backend = dispatch._find(found.name)
+        try:
+            backend = dispatch._find(found.name)
+        except BackendError as error:
+            pytest.skip(str(error))
+        for name in [n for n, size in vars(backend.limits).items() if isinstance(size, int)]:
+            monkeypatch.setattr(backend.limits, name, 0)  # samples are small
         for op_class in backend.table:
-            for sample in op_class.samples():
-                under(backend, sample)
+            under(backend, op_class)
 
 
 # Planted errors
@@ -136,6 +146,10 @@ class Cube(Op, register=False):
     def backward(self, xp: Any, x: Any, gy: Any, needs: tuple[bool, ...]) -> Any:
         xp = np if self.bare == "backward" else xp
         return (gy * xp.multiply(3 * x, x),)
+
+    @classmethod
+    def samples(cls) -> Iterator[Sample]:
+        yield Sample(cls(), normal(2, 3))
 
 
 class GoodPair:
@@ -176,7 +190,7 @@ def test_good_operation_agrees() -> None:
     through_the_graph(sample, np.dtype("float64"))
     without_data(sample)
     on_another_library(sample)
-    under(toy_backend(GoodPair), sample)
+    under(toy_backend(GoodPair), type(sample.op))
 
 
 @pytest.mark.parametrize("where", ["forward", "backward"])
@@ -196,4 +210,4 @@ def test_wrong_shape_without_data_is_caught() -> None:
 )
 def test_wrong_kernel_is_caught(pair: type[Any], what: str) -> None:
     with pytest.raises(AssertionError, match=what):
-        under(toy_backend(pair), Sample(Cube(), normal(2, 3)))
+        under(toy_backend(pair), Cube)

@@ -27,8 +27,8 @@ _ROOMS = (
 )
 
 _ENGINE = {
-    "chainrule.errors": "AnomalyError AxisError ChainruleError CheckpointError DataError "
-    "GraphError KindError LabelError ShapeError UndefinedKindError",
+    "chainrule.errors": "AnomalyError AxisError BackendError ChainruleError CheckpointError "
+    "DataError GraphError KindError LabelError ShapeError UndefinedKindError",
     "chainrule.engine.capture": "capture Graph",
     "chainrule.engine.creation": "arange empty empty_like eye from_dlpack from_numpy full "
     "full_like linspace ones ones_like tensor zeros zeros_like",
@@ -41,6 +41,8 @@ _ENGINE = {
     "chainrule.engine.random": "Generator initial_seed manual_seed",
     "chainrule.engine.state": "detect_anomaly enable_grad is_grad_enabled no_grad set_grad_enabled",
     "chainrule.engine.tensor": "Tensor",
+    "chainrule.engine.threads": "get_num_threads set_num_threads",
+    "chainrule.models.registry": "create_model",
     "chainrule.nn.module": "Module",
     "chainrule.ops.cast": "result_type",
 }

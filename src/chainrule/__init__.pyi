@@ -51,8 +51,11 @@ from chainrule.engine.state import is_grad_enabled as is_grad_enabled
 from chainrule.engine.state import no_grad as no_grad
 from chainrule.engine.state import set_grad_enabled as set_grad_enabled
 from chainrule.engine.tensor import Tensor as Tensor
+from chainrule.engine.threads import get_num_threads as get_num_threads
+from chainrule.engine.threads import set_num_threads as set_num_threads
 from chainrule.errors import AnomalyError as AnomalyError
 from chainrule.errors import AxisError as AxisError
+from chainrule.errors import BackendError as BackendError
 from chainrule.errors import ChainruleError as ChainruleError
 from chainrule.errors import CheckpointError as CheckpointError
 from chainrule.errors import DataError as DataError
@@ -61,6 +64,7 @@ from chainrule.errors import KindError as KindError
 from chainrule.errors import LabelError as LabelError
 from chainrule.errors import ShapeError as ShapeError
 from chainrule.errors import UndefinedKindError as UndefinedKindError
+from chainrule.models.registry import create_model as create_model
 from chainrule.nn.module import Module as Module
 from chainrule.ops.accumulate import count_nonzero as count_nonzero
 from chainrule.ops.accumulate import cumsum as cumsum
@@ -117,6 +121,10 @@ from chainrule.ops.extrema import max as max
 from chainrule.ops.extrema import min as min
 from chainrule.ops.fold import fold as fold
 from chainrule.ops.fold import unfold as unfold
+from chainrule.ops.fused import add_relu as add_relu
+from chainrule.ops.fused import batch_norm_relu as batch_norm_relu
+from chainrule.ops.fused import conv2d_relu as conv2d_relu
+from chainrule.ops.fused import relu_max_pool2d as relu_max_pool2d
 from chainrule.ops.index import getitem as getitem
 from chainrule.ops.join import cat as cat
 from chainrule.ops.join import chunk as chunk

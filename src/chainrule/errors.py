@@ -6,6 +6,7 @@ which raises a RuntimeError where NumPy raises a ValueError, catches ours whiche
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 
@@ -41,12 +42,21 @@ class AnomalyError(ChainruleError, ArithmeticError, RuntimeError):
     """An operation produced NaN or infinity while `detect_anomaly` was watching."""
 
 
+class BackendError(ChainruleError, RuntimeError):
+    """A backend cannot be used, or its library failed; the message says with what status."""
+
+
 class DataError(ChainruleError, ValueError):
     """A file or an array of data is not what it claims to be; the message names it."""
 
 
 class CheckpointError(ChainruleError, ValueError, RuntimeError):
     """A checkpoint is damaged or belongs to another model."""
+
+
+def of_operation(error: BackendError, op: Any, shapes: Sequence[Any]) -> BackendError:
+    """Complete a backend's error with the operation that it ran, and the shapes."""
+    return BackendError(f"{op} on {', '.join(map(str, shapes))}: {error}")
 
 
 def describe(value: Any) -> str:

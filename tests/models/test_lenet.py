@@ -89,6 +89,31 @@ def test_initial_values(how: str, std: float) -> None:
     assert not model.conv3.bias.detach().numpy().any()
 
 
+def test_images_of_28_are_padded_by_the_first_layer() -> None:
+    cr.manual_seed(1)
+    large, small = LeNet5(), LeNet5(image_size=28)
+    assert {name: p.shape for name, p in small.named_parameters()} == SHAPES
+    small.load_state_dict(large.state_dict())
+    x = cr.randn(3, 1, 28, 28)
+    padded = cr.nn.functional.pad(x, (2, 2, 2, 2))
+    np.testing.assert_allclose(small(x).detach(), large(padded).detach(), rtol=1e-5, atol=1e-6)
+    assert small.features(x).shape == (3, 84)
+    with pytest.raises(ShapeError, match=r"images \(N, C, 28, 28\).*image_size=32"):
+        small(padded)
+    with pytest.raises(ShapeError, match="build it with image_size=28, or pad"):
+        large(x)
+    with pytest.raises(ShapeError, match="image_size 32 or 28"):
+        LeNet5(image_size=30)
+
+
+def test_what_is_fused() -> None:
+    graph = cr.capture(LeNet5(), cr.zeros(2, 1, 32, 32))
+    assert [gate.op.name for gate in graph if gate.op] == [
+        "conv2d", "relu_max_pool", "conv2d", "relu_max_pool", "conv2d_relu", "flatten",
+        "linear", "relu", "linear",
+    ]  # fmt: skip
+
+
 def test_wrong_settings_and_sizes() -> None:
     with pytest.raises(ShapeError, match="'he', 'xavier' or 'default'"):
         LeNet5(initialisation="zeros")  # type: ignore[arg-type]

@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 from scipy import signal
 
 import chainrule as cr
+from chainrule.engine import workers
 from chainrule.ops import conv as conv_module
-from chainrule.ops import lowering, slabs, workers
+from chainrule.ops import lowering, slabs
 from chainrule.ops.conv import Conv
 from chainrule.ops.slabs import Geometry, channels_last
 from chainrule.ops.window import col2im, im2col

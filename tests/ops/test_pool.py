@@ -286,7 +286,8 @@ def test_memory_order_is_kept(pool: Any) -> None:
         x = cr.tensor(0.0)
         x.data = array
         x.requires_grad_()
-        y = pool(x)
+        with cr.use_backend("numpy"):  # others may prefer one order
+            y = pool(x)
         order = array.transpose(0, 2, 3, 1) if array is last else array
         ours = y.array.transpose(0, 2, 3, 1) if array is last else y.array
         assert order.flags.c_contiguous

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import pickle
 import tracemalloc
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,10 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import chainrule as cr
+from chainrule.engine import workers, written
 from chainrule.engine.tensor import Tensor
 from chainrule.errors import CheckpointError, GraphError, KindError, ShapeError
-from chainrule.optim import SGD, CosineAnnealingLR, Optimizer
-from chainrule.optim.sgd import _BLOCK
+from chainrule.optim import SGD, CosineAnnealingLR, Optimizer, sgd
+from chainrule.optim.sgd import _BLOCK, _LARGE, _SHARE
 
 
 def parameter(array: np.ndarray) -> Tensor:
@@ -50,7 +52,7 @@ def test_by_formula_in_every_layout(
 
     def draw() -> np.ndarray:
         if layout == "large":  # several blocks and a rest
-            return rng.standard_normal(2 * _BLOCK + 17)
+            return rng.standard_normal(_BLOCK // 4 + 17)
         if layout in ("0-d", "empty"):
             return np.asarray(rng.standard_normal(() if layout == "0-d" else (3, 0)))
         x = rng.standard_normal((4, 6))
@@ -77,6 +79,87 @@ def test_by_formula_in_every_layout(
         np.testing.assert_allclose(p.array, w, rtol=1e-12, atol=1e-12)
         np.testing.assert_array_equal(g, kept)  # gradients are only read
     assert p.array is array  # in place
+
+
+@pytest.mark.parametrize("nesterov", [False, True])
+@pytest.mark.parametrize("dtype", [np.float16, np.float32])
+def test_threads_and_blocks_change_nothing(
+    dtype: type, nesterov: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a number becomes is decided by its own gradient, by the same operations."""
+    rng = np.random.default_rng(0)
+    sizes = (2 * _SHARE + 17, 5, _SHARE, _BLOCK)
+    starts = [rng.standard_normal((n, 1)).astype(dtype) for n in sizes]
+    slopes = [rng.standard_normal((n, 1)).astype(dtype) for n in sizes]
+    results = []
+    for count, step in ((1, 1), (2, 1), (5, 1), (1, 2)):  # with gaps: all in one piece
+        monkeypatch.setattr(workers, "thread_count", lambda count=count: count)
+        parameters = [parameter(np.repeat(x, step, axis=1)[:, :1]) for x in starts]
+        optimizer = SGD(parameters, 0.1, 0.9, 0 if nesterov else 0.3, 0.01, nesterov)
+        for _ in range(2):
+            for p, g in zip(parameters, slopes, strict=True):
+                give(p, g)
+            optimizer.step()
+        results.append([p.array for p in parameters])
+    for other in results[1:]:
+        for a, b in zip(results[0], other, strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+def test_large_parameters_are_shared_between_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    tasks: list[int] = []
+
+    def spy(work: Any) -> Any:
+        tasks.append(len(work))
+        return [task() for task in work]
+
+    monkeypatch.setattr(sgd, "run_all", spy)
+    parameters = [parameter(np.ones(n, np.float32)) for n in (3 * _SHARE, 10, _LARGE - 1, _LARGE)]
+    for p in parameters:
+        give(p, np.ones(p.shape, np.float32))
+    SGD(parameters, 0.5).step()
+    assert tasks == [4]
+    assert all((p.array == 0.5).all() for p in parameters)
+
+
+def test_a_gradient_in_another_order_of_memory() -> None:
+    rng = np.random.default_rng(0)
+    p = parameter(np.zeros((4, 3, 5, 5)))
+    g = np.ascontiguousarray(rng.standard_normal((4, 5, 5, 3))).transpose(0, 3, 1, 2)
+    give(p, g)
+    SGD([p], 1.0, momentum=0.5).step()
+    np.testing.assert_array_equal(p.array, -g)
+
+
+def test_every_step_is_noted_as_a_write() -> None:
+    parameters = [parameter(np.ones(n)) for n in (2, 3)]
+    idle = parameter(np.ones(2))
+    for p in parameters:
+        give(p, np.ones(p.shape))
+    optimizer = SGD([{"params": parameters[:1]}, {"params": [parameters[1], idle]}], 0.1)
+    for _ in range(2):
+        stamp = written.CLOCK.now
+        optimizer.step()
+        assert all(written.written_since([p.array], stamp) for p in parameters)
+        assert not written.written_since([idle.array], stamp)
+
+
+def test_an_update_of_ones_own() -> None:
+    """A subclass defines `update` alone."""
+
+    class Sign(Optimizer):
+        def update(self, value: Any, gradient: Any, state: Any, group: Any) -> None:
+            state["steps"] = state.get("steps", 0) + 1
+            value -= group["lr"] * np.sign(gradient)
+
+    p, q = parameter(np.ones(2)), parameter(np.ones(2))
+    give(p, np.array([3.0, -2.0]))
+    optimizer = Sign([p, q], {"lr": 0.25})
+    stamp = written.CLOCK.now
+    optimizer.step()
+    assert p.array.tolist() == [0.75, 1.25]
+    assert optimizer.state == {"0": {"steps": 1}}
+    assert written.written_since([p.array], stamp)
 
 
 def test_read_only_and_broadcast_gradients() -> None:
@@ -108,7 +191,10 @@ def test_parameters_without_gradient_are_left_alone() -> None:
     assert list(optimizer.state) == ["0"]
 
 
-def test_memory_of_a_step_does_not_grow_with_the_parameter() -> None:
+def test_memory_of_a_step_does_not_grow_with_the_parameter(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(workers, "thread_count", lambda: 2)
     p = parameter(np.ones(4_000_000))
     give(p, np.ones(4_000_000))
     optimizer = SGD([p], 0.1, momentum=0.9, weight_decay=0.1, nesterov=True)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -131,3 +133,62 @@ def test_evaluation_neither_trains_nor_changes_the_mode(mode: bool) -> None:
     assert first.loss == second.loss  # no dropout
     for name, value in model.state_dict().items():
         np.testing.assert_array_equal(value.numpy(), before[name])
+
+
+class Poison(Module):
+    """Passes its input on; at one step of training its backward gives `value` in one place."""
+
+    def __init__(self, step: int, value: float) -> None:
+        super().__init__()
+        self.steps, self.step, self.value = 0, step, value
+
+    def forward(self, x: cr.Tensor) -> cr.Tensor:
+        if not self.training:
+            return x
+        self.steps += 1
+        bad = cr.ones(*x.shape)
+        if self.steps == self.step:
+            bad.numpy()[0, 0] = self.value
+        return Factor.apply(x, bad)
+
+
+class Factor(cr.Function):
+    """Gives x; its gradient is multiplied by a factor."""
+
+    @staticmethod
+    def forward(ctx: Any, x: cr.Tensor, factor: cr.Tensor) -> cr.Tensor:
+        ctx.save_for_backward(factor)
+        return x * 1.0
+
+    @staticmethod
+    def backward(ctx: Any, gy: cr.Tensor) -> tuple[cr.Tensor, None]:
+        return gy * ctx.saved_tensors[0], None
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_gradient_that_is_not_finite_stops_before_the_parameters_change(value: float) -> None:
+    cr.manual_seed(0)
+    model = Sequential(Flatten(), Linear(3, 4), Poison(2, value), Linear(4, 3))
+    before: list[np.ndarray] = []
+
+    class Keep(Callback):
+        def on_step(self, progress: Progress) -> None:
+            before[:] = [p.detach().numpy().copy() for p in model.parameters()]
+
+    with pytest.raises(AnomalyError) as caught:
+        fit(model, loader(), loader(), TrainConfig(epochs=2, lr=0.125), [Keep()])
+    text = str(caught.value)
+    assert "the gradient of 1.weight is not finite" in text  # the layer behind it is well
+    assert "1 more of 4, the last 1.bias" in text
+    assert "in epoch 1, step 2 of 3" in text
+    assert "lr is 0.125" in text
+    assert "detect_anomaly" in text
+    assert len(before) == 4
+    for p, old in zip(model.parameters(), before, strict=True):
+        np.testing.assert_array_equal(p.detach().numpy(), old)
+
+
+def test_a_frozen_parameter_without_gradient_is_no_anomaly() -> None:
+    model = network()
+    next(iter(model.parameters())).requires_grad = False
+    assert len(fit(model, loader(), loader(), TrainConfig(epochs=1))) == 1

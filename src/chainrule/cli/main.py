@@ -21,6 +21,7 @@ COMMANDS = {
     "evaluate": "Measure a run's weights on the test images of its data set.",
     "predict": "Name the likeliest classes of pictures, with their probabilities.",
     "gradcheck": "Compare backward with centred differences, in float64.",
+    "doctor": "Show what computes here, and what each missing piece would bring.",
 }
 """The commands, each in the module of its name, with the first line of its help."""
 

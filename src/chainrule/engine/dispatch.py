@@ -1,17 +1,26 @@
-"""Which kernel runs an operation: a backend is a table of kernel pairs over one namespace."""
+"""Which kernel runs an operation: a backend is a table of kernel pairs over one namespace.
+
+The fast backend is looked for when the first operation runs; where it cannot be had, NumPy
+serves, and one warning says why.  CHAINRULE_BACKEND names another choice.
+"""
 
 from __future__ import annotations
 
 import importlib
+import os
+import threading
+import warnings
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextvars import ContextVar, Token
+from types import SimpleNamespace
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
 from chainrule.engine.op import Op
 from chainrule.engine.state import ANOMALY
+from chainrule.errors import BackendError
 
 
 class Kernel(Protocol):
@@ -54,8 +63,11 @@ K = TypeVar("K")
 class Backend:
     """Kernel pairs by operation class, over a namespace that runs every reference.
 
-    `calls` counts how often each pair ran forward, so that a test can prove that it did.
+    `calls` counts how often each pair ran forward, so that a test can prove that it did;
+    `limits` has the sizes below which pairs leave an operation to its reference.
     """
+
+    limits: Any = SimpleNamespace()
 
     def __init__(self, name: str, xp: Any = np) -> None:
         self.name = name
@@ -81,6 +93,16 @@ class Backend:
                 return pair
         return self.reference
 
+    def add(self, a: Any, b: Any, out: Any = None) -> Any:
+        """Give a + b, in `out` if it is given: how gradients are added where branches meet."""
+        return self.reference.xp.add(a, b, out=out)
+
+    def enter(self) -> None:
+        """Prepare, when this becomes the process's backend."""
+
+    def leave(self) -> None:
+        """Undo what `enter` did, when another becomes the process's backend."""
+
     def __repr__(self) -> str:
         return f"Backend({self.name!r}, {len(self.table)} kernel pairs)"
 
@@ -89,28 +111,82 @@ NUMPY = Backend("numpy")
 _override: ContextVar[Backend | None] = ContextVar("chainrule_backend", default=None)
 
 
+FAST, VARIABLE = "onednn", "CHAINRULE_BACKEND"
+
+
 class _Process:
-    backend = NUMPY
+    backend: Backend | None = None  # until the first operation asks
+    lock = threading.RLock()
+
+
+def _renew_lock() -> None:
+    _Process.lock = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):  # another thread may have held it
+    os.register_at_fork(after_in_child=_renew_lock)
 
 
 def current_backend() -> Backend:
     """Give the backend that runs operations in this thread.
 
+    It is the one that `use_backend` chose, else the one that CHAINRULE_BACKEND names, else
+    oneDNN's if it can be loaded, else 'numpy', with a warning that says why.
+
     >>> import chainrule as cr
-    >>> cr.current_backend()
+    >>> with cr.use_backend("numpy"):
+    ...     cr.current_backend()
     Backend('numpy', 0 kernel pairs)
     """
-    return _override.get() or _Process.backend
+    return _override.get() or _Process.backend or _first_choice()
 
 
-def _find(name: str) -> Backend:
+def _first_choice() -> Backend:
+    with _Process.lock:
+        if _Process.backend is None:
+            named = os.environ.get(VARIABLE, "").strip()
+            _install(_find(named, VARIABLE) if named else _fastest())
+        assert _Process.backend is not None
+        return _Process.backend
+
+
+def _fastest() -> Backend:
+    try:
+        return _find(FAST)
+    except BackendError as error:
+        warnings.warn(
+            f"operations run on NumPy, more slowly than on oneDNN: {error} "
+            f"(`chainrule doctor` tells more; {VARIABLE}=numpy asks for this without a warning)",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+        return NUMPY
+
+
+def _install(backend: Backend) -> None:
+    """Make it the process's backend."""
+    with _Process.lock:
+        before = _Process.backend
+        if before is not backend:
+            if before is not None:
+                before.leave()
+            backend.enter()
+            _Process.backend = backend
+
+
+def _find(name: str, asked: str = "use_backend") -> Backend:
     if name == "numpy":
         return NUMPY
+    if not name.isidentifier():
+        raise ValueError(f"{asked}: expected the name of a backend, got {name!r}")
+    folder = f"chainrule.backends.{name}"
     try:
-        module = importlib.import_module(f"chainrule.backends.{name}")
-    except ModuleNotFoundError as error:
+        module = importlib.import_module(folder)
+    except ImportError as error:
+        if error.name not in (folder, "chainrule.backends"):  # it lacks something, such as ctypes
+            raise BackendError(f"{asked}: {name!r} cannot be loaded: {error}") from error
         raise ValueError(
-            f"use_backend: no backend is named {name!r} ({error}); 'numpy' is always there"
+            f"{asked}: no backend is named {name!r} ({error}); 'numpy' is always there"
         ) from error
     backend: Backend = module.BACKEND
     return backend
@@ -120,7 +196,7 @@ class use_backend:
     """Choose by name the backend that runs operations: at once for the whole process.
 
     In a `with` statement the choice is this thread's and lasts to the end of the block.
-    Raises ValueError for an unknown name.
+    Raises ValueError for an unknown name, BackendError (a RuntimeError) where it cannot be loaded.
 
     >>> import chainrule as cr
     >>> with cr.use_backend("numpy"):
@@ -132,12 +208,24 @@ class use_backend:
         self._backend = _find(name)
         self._before = _Process.backend
         self._tokens: list[Token[Backend | None]] = []
-        _Process.backend = self._backend
+        _install(self._backend)
 
     def __enter__(self) -> Backend:
-        _Process.backend = self._before
+        if self._before is not self._backend:
+            _restore(self._before)
         self._tokens.append(_override.set(self._backend))
         return self._backend
 
     def __exit__(self, *exc: object) -> None:
         _override.reset(self._tokens.pop())
+
+
+def _restore(backend: Backend | None) -> None:
+    """Give the process the backend it had; None for one that has not chosen yet."""
+    if backend is not None:
+        _install(backend)
+        return
+    with _Process.lock:
+        if _Process.backend is not None:
+            _Process.backend.leave()
+        _Process.backend = None

@@ -13,11 +13,20 @@ from typing import Any
 import numpy as np
 
 from chainrule.engine import anomaly, state
+from chainrule.engine.dispatch import current_backend
 from chainrule.engine.node import Node
 from chainrule.engine.op import Array, public
 from chainrule.engine.tensor import Tensor
 from chainrule.engine.written import arrays_in, root, written_since
-from chainrule.errors import GraphError, KindError, ShapeError, describe, failure
+from chainrule.errors import (
+    BackendError,
+    GraphError,
+    KindError,
+    ShapeError,
+    describe,
+    failure,
+    of_operation,
+)
 
 
 class Slot:
@@ -31,10 +40,11 @@ class Slot:
 
     def add(self, array: Array) -> None:
         """Add another branch's gradient."""
+        backend = current_backend()
         if self.owned and self.array.flags.writeable:
-            np.add(self.array, array, out=self.array)
+            backend.add(self.array, array, out=self.array)
         else:
-            self.array, self.owned = np.asarray(self.array + array), True
+            self.array, self.owned = np.asarray(backend.add(self.array, array)), True
 
 
 class Walk:
@@ -127,7 +137,11 @@ class Walk:
         many = len(node.specs) > 1
         gys = tuple(slots[i].array if i in slots else None for i in range(len(node.specs)))
         needs = node.needs if self.relevant is None else self._needed(node)
-        gradients = node.kernel.backward(node.op, node.saved, gys if many else gys[0], needs)
+        try:
+            gradients = node.kernel.backward(node.op, node.saved, gys if many else gys[0], needs)
+        except BackendError as error:
+            shapes = [spec.shape for spec in node.specs]
+            raise of_operation(error, f"backward of {node!r}", shapes) from error
         if state.ANOMALY.get():
             anomaly.check_backward(node, gradients)
         if not self.retain_graph and next(arrays_in(node.saved), None) is not None:

@@ -94,9 +94,10 @@ class _Functions(dict[str, Callable[..., Any]]):
     loader: Callable[[], None] | None = None
 
     def __missing__(self, name: str) -> Callable[..., Any]:
-        loader, self.loader = self.loader, None
+        loader = self.loader
         if loader is not None:
             loader()
+            self.loader = None  # afterwards: another thread that comes meanwhile has to wait, too
         if name not in self:
             raise KeyError(f"no operation is registered under the name {name!r}")
         return self[name]

@@ -17,7 +17,7 @@ from chainrule.engine.node import Node
 from chainrule.engine.op import Array, DType, Op, Spec
 from chainrule.engine.promotion import is_scalar, scalar_dtype
 from chainrule.engine.written import CLOCK, mark
-from chainrule.errors import GraphError, KindError, failure
+from chainrule.errors import BackendError, GraphError, KindError, failure, of_operation
 
 
 class Tensor(Methods):
@@ -330,9 +330,12 @@ def apply_all(op: Op, *inputs: Any) -> tuple[Tensor, ...]:
     for t in tensors:
         if t.is_meta:
             return _apply_meta(op, tensors, specs)
-    kernel = current_backend().select(op, arrays)
     stamp = CLOCK.now
-    outputs, saved = kernel.forward(op, arrays)
+    try:
+        kernel = current_backend().select(op, arrays)
+        outputs, saved = kernel.forward(op, arrays)
+    except BackendError as error:
+        raise of_operation(error, repr(op), [a.shape for a in arrays]) from error
     if not op.infers:
         specs = op.describe(outputs, saved)
     results = tuple([Tensor(y if type(y) is np.ndarray else np.asarray(y)) for y in outputs])

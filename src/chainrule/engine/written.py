@@ -30,21 +30,24 @@ def root(array: Any) -> Any:
     return array
 
 
-def mark(array: Any) -> None:
-    """Note that the array's memory was written just now."""
-    owner = root(array)
-    key = id(owner)
+def mark(*arrays: Any) -> None:
+    """Note that the memory of these arrays was written just now."""
     with _lock:
-        CLOCK.now += 1
-        known = _last.get(key)
-        if known is not None:
-            _last[key] = (CLOCK.now, known[1])
-            return
-        try:
-            anchor = weakref.ref(owner, lambda _: _last.pop(key, None))
-        except TypeError:  # bytes and mappings cannot be watched: keep them, so the id stays theirs
-            anchor = owner
-        _last[key] = (CLOCK.now, anchor)
+        CLOCK.now = now = CLOCK.now + 1
+        for owner in arrays:
+            while (base := getattr(owner, "base", None)) is not None:
+                owner = base
+            key = id(owner)
+            known = _last.get(key)
+            _last[key] = (now, _anchor(owner, key) if known is None else known[1])
+
+
+def _anchor(owner: Any, key: int) -> Any:
+    """Watch the owner, so that its entry goes with it."""
+    try:
+        return weakref.ref(owner, lambda _: _last.pop(key, None))
+    except TypeError:  # bytes and mappings cannot be watched: keep them, so the id stays theirs
+        return owner
 
 
 def version(array: Any) -> int:

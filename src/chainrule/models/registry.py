@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import inspect
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeVar
 
@@ -13,21 +14,38 @@ Builder = TypeVar("Builder", bound=Callable[..., Module])
 
 
 class Entry(NamedTuple):
-    """How a network is built, and the height and width of the images that it reads."""
+    """How a network is built, and the height and width of the images that it reads.
+
+    `size` is that of the images for which it was made, `smallest` that of the smallest with which
+    all its layers still have something to do: what tests and checks of gradients use.
+    `parameters` counts those of the network with its own numbers of classes and channels, if told.
+    """
 
     build: Callable[..., Module]
     size: int
+    smallest: int
+    parameters: int | None = None
+
+    @property
+    def channels(self) -> int:
+        """The channels of the images for which the network was made."""
+        default: int = inspect.signature(self.build).parameters["in_channels"].default
+        return default
 
 
 MODELS: dict[str, Entry] = {}
 """Every network by name; suites walk it."""
 
 
-def register(name: str, size: int) -> Callable[[Builder], Builder]:
+def register(
+    name: str, size: int, smallest: int | None = None, parameters: int | None = None
+) -> Callable[[Builder], Builder]:
     """Register a class or a function that builds a network, under a name, as a decorator.
 
-    `size` is the height and width of the images for which it is made.  The builder is called with
-    num_classes and in_channels, and options of its own.  Raises ValueError if the name is taken.
+    `size` is the height and width of the images for which it is made, `smallest` of the smallest
+    that it reads (`size`, if left out), `parameters` their number.  The builder takes num_classes
+    and in_channels, with defaults of its own, and options of its own.  Raises ValueError if the
+    name is taken.
 
     >>> from chainrule import nn
     >>> @register("one_layer", size=1)
@@ -43,7 +61,8 @@ def register(name: str, size: int) -> Callable[[Builder], Builder]:
             raise failure(
                 "register", f"a name that is free, not {name!r}", taken_by=MODELS[name].build
             )
-        MODELS[name] = Entry(builder, size)
+        least = size if smallest is None else smallest
+        MODELS[name] = Entry(builder, size, least, parameters)
         return builder
 
     return add
@@ -58,22 +77,30 @@ def list_models() -> list[str]:
     return sorted(MODELS)
 
 
-def create_model(name: str, num_classes: int = 10, in_channels: int = 1, **options: Any) -> Module:
+def create_model(
+    name: str, num_classes: int | None = None, in_channels: int | None = None, **options: Any
+) -> Module:
     """Build a network by its name; `options` are its own.
 
-    Initial values come from the global generator (`cr.manual_seed`).  Raises ValueError for an
-    unknown name, with the nearest known ones.
+    Without `num_classes` and `in_channels` the network has those for which it was made: LeNet-5
+    ten classes of grey digits, those for ImageNet 1000 of colour photographs.  Initial values come
+    from the global generator (`cr.manual_seed`).  Raises ValueError for an unknown name, with the
+    nearest known ones.
 
-    >>> create_model("lenet5", num_classes=3).fc2
+    >>> import chainrule as cr
+    >>> cr.create_model("lenet5", num_classes=3).fc2
     Linear(in_features=84, out_features=3, bias=True)
-    >>> create_model("lenet")
+    >>> cr.create_model("resnet20").conv1.in_channels
+    3
+    >>> cr.create_model("vgg-16")
     Traceback (most recent call last):
-    chainrule.errors.ShapeError: create_model: expected a known model; got name 'lenet'; \
-did you mean 'lenet5'?
+    chainrule.errors.ShapeError: create_model: expected a known model; got name 'vgg-16'; \
+did you mean 'vgg16'?
     """
-    return _entry("create_model", name).build(
-        num_classes=num_classes, in_channels=in_channels, **options
-    )
+    entry = _entry("create_model", name)
+    sizes = {"num_classes": num_classes, "in_channels": in_channels}
+    given = {key: value for key, value in sizes.items() if value is not None}
+    return entry.build(**given, **options)
 
 
 def input_size(name: str) -> int:

@@ -1,6 +1,6 @@
 """Layers: modules with parameters, made of the operations, under PyTorch's names."""
 
-from chainrule.nn import functional, init
+from chainrule.nn import functional, fusing, init
 from chainrule.nn.activation import (
     ELU,
     LeakyReLU,
@@ -103,6 +103,7 @@ __all__ = [
     "Unflatten",
     "Unfold",
     "functional",
+    "fusing",
     "init",
     "stateless",
 ]

@@ -13,6 +13,7 @@ from chainrule.ops.activation_channel import maxout, prelu
 from chainrule.ops.conv import conv1d, conv2d, conv3d
 from chainrule.ops.dropout import dropout, dropout1d, dropout2d, dropout3d
 from chainrule.ops.fold import fold, unfold
+from chainrule.ops.fused import add_relu, batch_norm_relu, conv2d_relu, relu_max_pool2d
 from chainrule.ops.linear import linear
 from chainrule.ops.loss import l1_loss, mse_loss
 from chainrule.ops.loss_binary import binary_cross_entropy, binary_cross_entropy_with_logits
@@ -47,14 +48,17 @@ __all__ = [
     "adaptive_max_pool1d",
     "adaptive_max_pool2d",
     "adaptive_max_pool3d",
+    "add_relu",
     "avg_pool1d",
     "avg_pool2d",
     "avg_pool3d",
     "batch_norm",
+    "batch_norm_relu",
     "binary_cross_entropy",
     "binary_cross_entropy_with_logits",
     "conv1d",
     "conv2d",
+    "conv2d_relu",
     "conv3d",
     "cross_entropy",
     "dropout",
@@ -80,6 +84,7 @@ __all__ = [
     "pad",
     "prelu",
     "relu",
+    "relu_max_pool2d",
     "sigmoid",
     "softmax",
     "softmin",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from chainrule.engine.creation import empty, zeros
@@ -68,6 +69,14 @@ class BatchNorm(Module):
 
     def forward(self, input: Tensor) -> Tensor:
         """Normalise each channel: (N, num_features, ...) -> the same."""
+        return self.normalise(F.batch_norm, input)
+
+    def normalise(self, function: Callable[..., Tensor], input: Tensor) -> Tensor:
+        """Call `function`, batch_norm or one with its arguments, and count the batch.
+
+        All that the layer knows is in here: which statistics serve, how far the running ones
+        move.  Raises as the layer does.
+        """
         x = as_tensor(input)
         self._check(x)
         mean, variance = self.running_mean, self.running_var
@@ -75,7 +84,7 @@ class BatchNorm(Module):
             mean = variance = None
         batch = self.training or (mean is None and variance is None)
         affine = self.weight, self.bias
-        y = F.batch_norm(x, mean, variance, *affine, batch, self._factor(), self.eps)
+        y = function(x, mean, variance, *affine, batch, self._factor(), self.eps)
         batches = self.num_batches_tracked
         counts = self.training and self.track_running_stats and batches is not None
         if counts and not x.is_meta:

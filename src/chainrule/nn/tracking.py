@@ -29,6 +29,12 @@ def note_path(error: ChainruleError, module: Any) -> None:
     error.args = (f"{original}; in layer {f'{path} ({layer})' if path else layer}",)
 
 
+def retold(error: ChainruleError, by: ChainruleError) -> ChainruleError:
+    """Let an error that takes another's place tell the path of the layer in which that began."""
+    by.__dict__["modules"] = list(error.__dict__.get("modules", []))
+    return by
+
+
 @dataclass(frozen=True, eq=False)
 class Border(Op, register=False):
     """y = x for every value that crosses a module's border; `arrive` sees the gradients."""

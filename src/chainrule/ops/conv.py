@@ -157,7 +157,8 @@ def _padding(value: Any, d: int, kernel: Sizes, stride: Sizes, dilation: Sizes) 
     return tuple((t // 2, t - t // 2) for t in totals)
 
 
-def _conv(
+def convolve_with(
+    kind: type[Conv],
     d: int,
     input: Tensor,
     weight: Tensor,
@@ -167,13 +168,14 @@ def _conv(
     dilation: Any,
     groups: Any,
 ) -> Tensor:
+    """Run `kind`, the convolution or an operation made of it, along d axes; see `conv2d`."""
     weight = as_tensor(weight)
     steps = _at_least(stride, d, 1, f"conv{d}d stride")
     spread = _at_least(dilation, d, 1, f"conv{d}d dilation")
     groups = integer(groups, f"conv{d}d groups")
     if groups < 1:
         raise failure(f"conv{d}d groups", "at least 1", value=groups)
-    op = Conv(steps, _padding(padding, d, weight.shape[2:], steps, spread), spread, groups)
+    op = kind(steps, _padding(padding, d, weight.shape[2:], steps, spread), spread, groups)
     return apply(op, input, weight) if bias is None else apply(op, input, weight, bias)
 
 
@@ -209,7 +211,7 @@ def conv2d(
     tensor([[[10.5, 18.5],
              [26.5, 34.5]]])
     """
-    return _conv(2, input, weight, bias, stride, padding, dilation, groups)
+    return convolve_with(Conv, 2, input, weight, bias, stride, padding, dilation, groups)
 
 
 @public
@@ -230,7 +232,7 @@ def conv1d(
     >>> cr.nn.functional.conv1d(cr.tensor([[1.0, 2, 4, 8]]), cr.tensor([[[1.0, -1.0]]]))
     tensor([[-1.0, -2.0, -4.0]])
     """
-    return _conv(1, input, weight, bias, stride, padding, dilation, groups)
+    return convolve_with(Conv, 1, input, weight, bias, stride, padding, dilation, groups)
 
 
 @public
@@ -251,4 +253,4 @@ def conv3d(
     >>> cr.nn.functional.conv3d(cr.ones(1, 2, 3, 3), cr.ones(1, 1, 2, 3, 2))
     tensor([[[[12.0, 12.0]]]])
     """
-    return _conv(3, input, weight, bias, stride, padding, dilation, groups)
+    return convolve_with(Conv, 3, input, weight, bias, stride, padding, dilation, groups)

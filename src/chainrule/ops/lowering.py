@@ -23,6 +23,7 @@ from typing import Any
 
 import numpy as np
 
+from chainrule.engine.memory import keep_freed_memory
 from chainrule.engine.op import Array
 from chainrule.ops.matmul import blas
 from chainrule.ops.products import SINGLE, matrix_product
@@ -33,7 +34,6 @@ from chainrule.ops.slabs import (
     channels_final,
     channels_last,
     dense,
-    keep_freed_memory,
     share,
     surround,
 )

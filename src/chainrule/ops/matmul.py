@@ -18,6 +18,7 @@ from chainrule.errors import KindError, UndefinedKindError, failure
 from chainrule.ops.broadcast import broadcast, sum_to
 from chainrule.ops.cast import promote
 from chainrule.ops.formulas import quiet
+from chainrule.ops.products import multiply
 
 
 def blas(xp: Any, x: Array) -> Array:
@@ -37,12 +38,15 @@ def blas(xp: Any, x: Array) -> Array:
 
 
 def product(xp: Any, x: Array, y: Array) -> Array:
-    """Multiply as np.matmul does, by a single BLAS call where y is one matrix or vector."""
+    """Multiply as np.matmul does, as one matrix where y is one matrix or vector.
+
+    Large products are shared between threads: by BLAS, or by us where BLAS is held to one.
+    """
     if x.ndim > 2 and y.ndim <= 2:
         lead = x.shape[:-1]
         rows = blas(xp, x.reshape(prod(lead), x.shape[-1]))
-        return xp.matmul(rows, blas(xp, y)).reshape(*lead, *y.shape[1:])  # type: ignore[no-any-return]
-    result: Array = xp.asarray(xp.matmul(blas(xp, x), blas(xp, y)))
+        return multiply(xp, rows, blas(xp, y)).reshape(*lead, *y.shape[1:])
+    result: Array = xp.asarray(multiply(xp, blas(xp, x), blas(xp, y)))
     return result
 
 

@@ -199,24 +199,37 @@ def batch_norm(
     >>> mean
     tensor([0.2, 2.0])
     """
+    given = (input, running_mean, running_var, weight, bias)
+    return normalise("batch_norm", BatchNorm, *given, training, momentum, eps)
+
+
+def normalise(
+    name: str,
+    kind: type[BatchNorm],
+    input: Tensor,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    training: bool,
+    momentum: float,
+    eps: float,
+) -> Tensor:
+    """Run `kind`, batch norm or an operation made of it, and move the running statistics.
+
+    Arguments, result and errors are those of `batch_norm`; `name` is the function's in messages.
+    """
     x = as_tensor(input)
-    training = flag(training, "batch_norm training")
-    eps, momentum = _number(eps, "batch_norm eps"), _number(momentum, "batch_norm momentum")
+    training = flag(training, f"{name} training")
+    eps, momentum = _number(eps, f"{name} eps"), _number(momentum, f"{name} momentum")
     if eps < 0 or (training and eps == 0):
-        raise failure("batch_norm", f"eps {'> 0 in training' if training else '>= 0'}", eps=eps)
-    running = _running(running_mean, running_var, training)
-    if weight is None and bias is None:
-        affine: tuple[Any, ...] = ()
-    else:  # a missing one is a constant of the dtype of the other
-        w, b = (None if v is None else _vector(v, "weight or bias") for v in (weight, bias))
-        affine = (
-            Tensor(np.ones_like(b.array)) if w is None and b is not None else w,
-            Tensor(np.zeros_like(w.array)) if b is None and w is not None else b,
-        )
+        raise failure(name, f"eps {'> 0 in training' if training else '>= 0'}", eps=eps)
+    running = _running(name, running_mean, running_var, training)
+    affine = _affine(name, weight, bias)
     if not training:
-        return apply(BatchNorm(False, eps), x, *running, *affine)
-    y, mean, variance = apply_all(BatchNorm(True, eps), x, *affine)
-    _check_moved(running, x, mean)
+        return apply(kind(False, eps), x, *running, *affine)
+    y, mean, variance = apply_all(kind(True, eps), x, *affine)
+    _check_moved(name, running, x, mean)
     if running and not y.is_meta and x.array.size:
         n = x.array.size // x.shape[1]
         _move(running[0], mean.array, momentum)
@@ -224,35 +237,43 @@ def batch_norm(
     return y
 
 
-def _vector(value: Any, name: str) -> Tensor:
+def _vector(name: str, what: str, value: Any) -> Tensor:
     if not isinstance(value, Tensor | np.ndarray):
-        raise failure("batch_norm", f"{name} to be a tensor", error=KindError, value=value)
+        raise failure(name, f"{what} to be a tensor", error=KindError, value=value)
     return as_tensor(value)
 
 
-def _running(mean: Any, variance: Any, training: bool) -> tuple[Tensor, ...]:
+def _affine(name: str, weight: Any, bias: Any) -> tuple[Tensor, ...]:
+    """Give weight and bias, or nothing; a missing one is a constant of the dtype of the other."""
+    w, b = (None if v is None else _vector(name, "weight or bias", v) for v in (weight, bias))
+    if w is None:
+        return () if b is None else (Tensor(np.ones_like(b.array)), b)
+    return w, Tensor(np.zeros_like(w.array)) if b is None else b
+
+
+def _running(name: str, mean: Any, variance: Any, training: bool) -> tuple[Tensor, ...]:
     if training and (mean is None) != (variance is None):
-        raise failure("batch_norm", "running_mean and running_var both or neither")
+        raise failure(name, "running_mean and running_var both or neither")
     if training and mean is None:
         return ()
     if mean is None or variance is None:
         hint = "pass training=True to use the batch's own"
-        raise failure("batch_norm", "running_mean and running_var in evaluation mode", hint=hint)
-    running = (_vector(mean, "running_mean"), _vector(variance, "running_var"))
+        raise failure(name, "running_mean and running_var in evaluation mode", hint=hint)
+    running = (_vector(name, "running_mean", mean), _vector(name, "running_var", variance))
     if state.GRAD.get() and any(r.requires_grad for r in running):
-        raise GraphError("batch_norm: running_mean and running_var have no gradients; detach them")
+        raise GraphError(f"{name}: running_mean and running_var have no gradients; detach them")
     return running
 
 
-def _check_moved(running: tuple[Tensor, ...], x: Tensor, mean: Tensor) -> None:
+def _check_moved(name: str, running: tuple[Tensor, ...], x: Tensor, mean: Tensor) -> None:
     """Raise unless the running values are of the shape and dtype of the batch's."""
     for given in running:
         if given.shape != mean.shape:
             rule = f"running_mean and running_var of shape {mean.shape}, one value for each channel"
-            raise failure("batch_norm", rule, x=x, given=given)
+            raise failure(name, rule, x=x, given=given)
         if given.dtype not in (x.dtype, mean.dtype):
             rule = "x, running_mean and running_var of one dtype"
-            raise failure("batch_norm", rule, error=KindError, x=x, given=given)
+            raise failure(name, rule, error=KindError, x=x, given=given)
 
 
 def _move(running: Tensor, value: Array, momentum: float) -> None:
@@ -353,6 +374,7 @@ class LocalResponseNorm(Op):
         yield Sample(cls(1, 0.5, -0.6, 1.0), normal(2, 3, 4))
         yield Sample(cls(11, 0.8, 0.75, 1.5), normal(2, 3, 3))
         yield Sample(cls(5, 0.0, 0.75, 2.0), normal(2, 3, 3))
+        yield Sample(cls(5, 0.6, 0.75, 2.0), normal(2, 7, 2, 3))
 
 
 @public

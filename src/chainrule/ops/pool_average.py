@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,7 @@ from chainrule.ops.pool_windows import (
 from chainrule.ops.window import Sizes
 
 INT64 = np.dtype(np.int64)
+LONG = 1 << 12  # values that float32 may add one after the other: channels-last, NumPy does so
 
 
 def _widened(x: Array) -> Array:
@@ -59,8 +61,12 @@ def _sum_stage(
 def _sums(xp: Any, x: Array, windows: Sequence[Windows], order: tuple[int, ...]) -> Array:
     """Sum the entries of every window."""
     if _whole(windows):
-        total: Array = x.sum(axis=tuple(range(-len(windows), 0)), keepdims=True)
-        return total
+        axes = tuple(range(-len(windows), 0))
+        wide = (
+            xp.float64 if x.dtype == np.float32 and prod(w.size for w in windows) > LONG else None
+        )
+        total: Array = x.sum(axis=axes, keepdims=True, dtype=wide)
+        return total.astype(x.dtype, copy=False)
     for group in stages(windows):
         x = _sum_stage(xp, x, windows, group, order)
     return x

@@ -1,21 +1,27 @@
-"""Products of two matrices in pieces too small for BLAS to wake a second thread.
+"""Products of two matrices in pieces: small ones for one BLAS thread, large ones for our workers.
 
 BLAS splits a product between threads from 2^18 multiply-adds on.  For a few hundred microseconds
 of work that gains little on an idle machine, and on a busy one the product waits whole scheduler
 slices for the other thread: ten milliseconds instead of one tenth.  One batched call over
 pieces below that bound runs at the full speed of one thread, and several such calls at once on
-threads of our own (see workers.py) need not wait for each other.
+threads of our own (see engine/workers.py) need not wait for each other.
+
+While a backend holds BLAS to one thread (see engine/threads.py), large products are shared between
+our workers by rows or columns, or by the matrices of a batch.  Otherwise they are BLAS's own.
 """
 
 from __future__ import annotations
 
-from functools import lru_cache
+from collections.abc import Iterator
+from functools import lru_cache, partial
 from math import prod
 from typing import Any
 
 import numpy as np
 
 from chainrule.engine.op import Array
+from chainrule.engine.threads import blas_held
+from chainrule.engine.workers import run_all
 
 SINGLE = 1 << 18
 """Multiply-adds up to which BLAS stays on one thread."""
@@ -32,6 +38,13 @@ ADD = 64
 
 def _divisors(n: int) -> list[int]:
     return [d for d in range(1, n + 1) if n % d == 0]
+
+
+FEW, SHARES, WIDTH = 4, 8, 32
+"""Parts of a large product: four to eight, more from 2^32 multiply-adds on; their least width."""
+
+MOVE = 8
+"""Multiply-adds that take as long as fetching one entry from memory."""
 
 
 @lru_cache(maxsize=1024)
@@ -107,3 +120,74 @@ def matrix_product(
     else:
         xp.matmul(rows[..., 0, :, :, :, :], columns[..., 0, :, :, :, :], out=tiles)
     return out
+
+
+def multiply(xp: Any, a: Array, b: Array) -> Array:
+    """Give np.matmul(a, b) as fast as BLAS's threads or ours allow.
+
+    While BLAS is held to one thread, large products are shared between our workers.  Otherwise
+    they are left to BLAS, and smaller ones made in pieces, since BLAS's threads, once woken, spin
+    for tens of milliseconds against everyone else's.  All parts depend on shapes alone, so that
+    the number of our threads changes nothing.
+
+    >>> import numpy as np
+    >>> from chainrule.ops.products import multiply
+    >>> multiply(np, np.array([[1.0, 2.0]]), np.array([3.0, 4.0]))
+    array([11.])
+    """
+    work = a.size * (b.shape[-1] if b.ndim > 1 else 1)
+    large = work > SMALL or MOVE * max(a.size, b.size) > SMALL
+    if (large or work > SINGLE) and a.ndim and b.ndim and isinstance(a, np.ndarray):
+        if blas_held():
+            return _shared(a, b) if large else xp.matmul(a, b)
+        if a.ndim > 1 and b.ndim > 1:
+            return matrix_product(xp, a, b)
+    return xp.matmul(a, b)  # type: ignore[no-any-return]
+
+
+def _shared(a: Array, b: Array) -> Array:
+    """Multiply by tasks for our workers, as np.matmul does."""
+    left = a if a.ndim > 1 else a[None]
+    right = b if b.ndim > 1 else b[:, None]
+    lead = np.broadcast_shapes(left.shape[:-2], right.shape[:-2])
+    left = np.broadcast_to(left, (*lead, *left.shape[-2:]))
+    right = np.broadcast_to(right, (*lead, *right.shape[-2:]))
+    out = np.empty((*lead, left.shape[-2], right.shape[-1]), np.result_type(a, b))
+    tasks = [partial(np.matmul, x, y, out=z) for x, y, z in shares(left, right, out)]
+    run_all(tasks, most=len(tasks))
+    return out.reshape((*lead, *a.shape[-2:][: a.ndim - 1][:1], *b.shape[1:][-1:]))
+
+
+def shares(a: Array, b: Array, out: Array) -> Iterator[tuple[Array, Array, Array]]:
+    """Cut a (..., m, k), b (..., k, n) and their product, broadcast, into parts by shape alone.
+
+    >>> import numpy as np
+    >>> from chainrule.ops.products import shares
+    >>> a, b, y = np.zeros((9, 5)), np.zeros((5, 4096)), np.zeros((9, 4096))
+    >>> [part.shape for _, part, _ in shares(a, b, y)][:2]
+    [(5, 1024), (5, 1024)]
+    """
+    lead, (m, n) = out.shape[:-2], out.shape[-2:]
+    work = out.size * a.shape[-1]
+    count = max(FEW, min(SHARES, work >> 27), work >> 29)
+    longest = max(lead, default=1)
+    if longest >= FEW:
+        axis = lead.index(longest)
+        for part in _runs(longest, count, 1):
+            place = (*(slice(None),) * axis, part)
+            yield a[place], b[place], out[place]
+        return
+    count = -(-count // prod(lead))
+    for i in np.ndindex(lead):
+        if m >= n:
+            for rows in _runs(m, count, WIDTH):
+                yield a[i][rows], b[i], out[i][rows]
+        else:
+            for columns in _runs(n, count, WIDTH):
+                yield a[i], b[i][:, columns], out[i][:, columns]
+
+
+def _runs(size: int, count: int, width: int) -> list[slice]:
+    """Cut an axis into at most `count` runs, of a multiple of `width` but for the last."""
+    step = -(-size // (count * width)) * width
+    return [slice(start, start + step) for start in range(0, size, step)]

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache, partial
+from functools import partial
 from math import ceil, prod
 from typing import Any, NamedTuple, TypeVar
 
-import numpy as np
-
 from chainrule.engine.op import Array
+from chainrule.engine.workers import run_all
 from chainrule.ops.window import Pads, Sizes, crop, output_size
-from chainrule.ops.workers import run_all
 
 T = TypeVar("T")
 
@@ -23,17 +21,6 @@ WORK, ROWS = 1 << 26, 256
 
 LARGE, LANES, SPARE = 8, 8, 1 << 26
 """SLABs or WORKs from which threads share them, in at most 8 runs, whose sums take 64 MB."""
-
-
-@cache
-def keep_freed_memory() -> None:
-    """Have the C library keep what is freed for the next array, instead of returning it.
-
-    glibc learns from the largest block freed, up to 32 MB, how much to keep (twice as much).
-    Until then every training step takes its memory from the system page by page: half of the
-    time of a small network.  Nothing is written, so this costs no memory itself.
-    """
-    np.empty((32 << 20) - (1 << 16), np.uint8)
 
 
 class Geometry(NamedTuple):

@@ -11,10 +11,13 @@ import numpy as np
 
 from chainrule.engine.op import Array
 from chainrule.engine.state import enable_grad, no_grad
-from chainrule.engine.tensor import Tensor, mark_written
+from chainrule.engine.tensor import Tensor
+from chainrule.engine.written import mark
 from chainrule.errors import CheckpointError, KindError, ShapeError, failure
 
 Group = dict[str, Any]
+Entry = tuple[Array, Array, dict[str, Any]]
+"""A parameter's array, its gradient's array and its own state."""
 
 
 class Optimizer:
@@ -146,14 +149,27 @@ class Optimizer:
         if closure is not None:
             with enable_grad():
                 loss = closure()
+        written: list[Array] = []
         with no_grad(), np.errstate(over="ignore", invalid="ignore"):
-            for group in self.param_groups:
-                for name, tensor in _members(group):
-                    if tensor.grad is not None:
-                        state = self.state.setdefault(name, {})
-                        self.update(tensor.array, tensor.grad.array, state, group)
-                        mark_written(tensor)
+            try:
+                for group in self.param_groups:
+                    entries: list[Entry] = []
+                    for name, tensor in _members(group):
+                        gradient = tensor.grad
+                        if gradient is not None:
+                            state = self.state.setdefault(name, {})
+                            entries.append((tensor.array, gradient.array, state))
+                    written += [value for value, _, _ in entries]
+                    self.update_group(entries, group)
+            finally:
+                if written:
+                    mark(*written)
         return loss
+
+    def update_group(self, entries: list[Entry], group: Group) -> None:
+        """Change the parameters of one group that have gradients, one by one by `update`."""
+        for value, gradient, state in entries:
+            self.update(value, gradient, state, group)
 
     def update(self, value: Array, gradient: Array, state: dict[str, Any], group: Group) -> None:
         """Change one parameter's array in place; `state` is its own and kept between steps."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from chainrule.data.loader import DataLoader
+from chainrule.engine.finite import first_not_finite
 from chainrule.engine.state import no_grad
 from chainrule.engine.tensor import as_tensor
 from chainrule.errors import AnomalyError
@@ -61,7 +62,7 @@ def fit(
 
     Loaders yield images (N, C, H, W) and labels (N,); the model gives scores (N, classes).
     The result is the last epoch's: no epoch is chosen by its test.  Raises AnomalyError at the
-    first loss that is not finite, before the parameters are changed by it.
+    first loss or gradient that is not finite, before the parameters are changed by it.
 
     >>> import numpy as np, chainrule as cr
     >>> from chainrule.data import ArrayDataset, DataLoader
@@ -93,6 +94,7 @@ def fit(
 
             optimizer.zero_grad()
             loss.backward()
+            _check_gradients(model, progress)
             optimizer.step()
             rate = schedule.get_last_lr()[0]
             schedule.step()
@@ -152,7 +154,25 @@ def _groups(model: Module, weight_decay: float) -> list[dict[str, object]]:
 def _finite(loss: float, progress: Progress) -> float:
     if math.isfinite(loss):
         return loss
+    raise AnomalyError(f"training: the loss became {loss} in {_when(progress)}")
+
+
+def _check_gradients(model: Module, progress: Progress) -> None:
+    """Raise AnomalyError if a gradient holds NaN or infinity: costs one reading of them all."""
+    named = [(n, p.grad.array) for n, p in model.named_parameters() if p.grad is not None]
+    if first_not_finite(gradient for _, gradient in named) is None:
+        return
+    bad = [name for name, gradient in named if first_not_finite([gradient]) is not None]
+    more = f", nor are {len(bad) - 1} more of {len(named)}, the last {bad[-1]}," if bad[1:] else ""
     raise AnomalyError(
-        f"training: the loss became {loss} in epoch {progress.epoch}, step {progress.step} of "
-        f"{progress.steps}; a smaller rate usually helps (lr is {progress.config.lr:g})"
+        f"training: the gradient of {bad[0]} is not finite{more} in {_when(progress)}"
+    )
+
+
+def _when(progress: Progress) -> str:
+    """Say which step it is, and what may help."""
+    return (
+        f"epoch {progress.epoch}, step {progress.step} of {progress.steps}; a smaller rate usually "
+        f"helps (lr is {progress.config.lr:g}), and under `with cr.detect_anomaly():` the error "
+        "names the operation and the line that made the first such number"
     )

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from chainrule.ops import workers
-from chainrule.ops.workers import run_all, thread_count
+from chainrule.engine import workers
+from chainrule.engine.threads import get_num_threads, set_num_threads
+from chainrule.engine.workers import run_all, thread_count
 
 
 @pytest.fixture(params=[1, 2, 4], ids="{} threads".format)
@@ -103,14 +104,19 @@ def test_a_forked_child_has_helpers_of_its_own(monkeypatch: pytest.MonkeyPatch) 
     assert os.waitpid(child, 0)[1] == 0
 
 
-def test_the_environment_limits_the_threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(64)), raising=False)
-    assert thread_count() == workers.MOST
-    monkeypatch.setenv("OMP_NUM_THREADS", "3")
-    assert thread_count() == 3
-    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "1")
-    assert thread_count() == 1
-    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "nonsense")
-    assert thread_count() == 3
+def test_no_more_threads_than_the_budget_nor_than_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+    monkeypatch.setattr(workers._crew, "call", lambda count, work: asked.append(count))
+    before = get_num_threads()
+    try:
+        set_num_threads(20)
+        assert thread_count() == 20
+        tasks = [partial(int, 1)] * 30
+        run_all(tasks)
+        run_all(tasks, most=100)
+        run_all(tasks[:3])
+        set_num_threads(1)
+        run_all(tasks)
+    finally:
+        set_num_threads(before)
+    assert asked == [workers.MOST - 1, 19, 2]

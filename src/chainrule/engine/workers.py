@@ -14,6 +14,8 @@ from contextvars import Context, copy_context
 from queue import SimpleQueue
 from typing import Any, Generic, TypeVar
 
+from chainrule.engine.threads import BUDGET
+
 T = TypeVar("T")
 
 MOST = 8
@@ -21,22 +23,13 @@ MOST = 8
 
 
 def thread_count() -> int:
-    """Give the number of threads that tasks are shared between.
+    """Give the number of threads that the budget allows; see engine/threads.py.
 
-    The processors this process may use, at most 8, and at most what OMP_NUM_THREADS or
-    OPENBLAS_NUM_THREADS say.
-
-    >>> from chainrule.ops.workers import thread_count
-    >>> 1 <= thread_count() <= 8
+    >>> from chainrule.engine.workers import thread_count
+    >>> thread_count() >= 1
     True
     """
-    affinity = getattr(os, "sched_getaffinity", None)
-    count = len(affinity(0)) if affinity else os.cpu_count() or 1
-    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-        limit = os.environ.get(name, "")
-        if limit.isdigit() and int(limit) > 0:
-            count = min(count, int(limit))
-    return min(count, MOST)
+    return BUDGET.threads
 
 
 class _Crew:
@@ -111,17 +104,19 @@ class _Job(Generic[T]):
         return self.results
 
 
-def run_all(tasks: Sequence[Callable[[], T]]) -> list[T]:
-    """Run independent tasks on as many threads as there are; give their results in order.
+def run_all(tasks: Sequence[Callable[[], T]], most: int = MOST) -> list[T]:
+    """Run independent tasks on as many threads as the budget allows; give results in order.
+
+    At most `most` threads take part: tasks that mostly compute may have more than eight.
 
     Raises the error of a task that failed; those not begun by then are left out.
 
     >>> from functools import partial
-    >>> from chainrule.ops.workers import run_all
+    >>> from chainrule.engine.workers import run_all
     >>> run_all([partial(pow, 2, n) for n in range(5)])
     [1, 2, 4, 8, 16]
     """
-    helpers = min(thread_count(), len(tasks)) - 1
+    helpers = min(thread_count(), most, len(tasks)) - 1
     if helpers < 1:
         return [task() for task in tasks]
     job = _Job(tasks)

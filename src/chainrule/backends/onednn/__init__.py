@@ -1,0 +1,40 @@
+"""oneDNN behind the operations: float32, forward and backward, activations channels-last.
+
+`BACKEND` is there where a library was found that serves; elsewhere asking for it raises
+BackendError with the reason.  `about` tells what was found, whether or not it serves.
+"""
+
+from typing import Any
+
+from chainrule.backends.onednn.backend import ONEDNN
+from chainrule.backends.onednn.library import about, search
+from chainrule.backends.onednn.primitives import start
+from chainrule.errors import BackendError
+
+__all__ = ["BACKEND", "about"]
+
+_found = search()
+if _found.library is not None:
+    start(_found.library)
+
+    # The kernel files register their pairs when they are loaded.
+    from chainrule.backends.onednn import (  # noqa: F401
+        activation,
+        arithmetic,
+        conv,
+        dense,
+        join,
+        norm,
+        pool,
+        prelu,
+        softmax,
+    )
+
+    BACKEND = ONEDNN
+
+
+def __getattr__(name: str) -> Any:
+    """Say why there is no BACKEND."""
+    if name == "BACKEND":
+        raise BackendError(_found.reason)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

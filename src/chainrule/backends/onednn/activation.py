@@ -1,0 +1,218 @@
+"""Activations: one element at a time, on dense arrays of any layout.
+
+oneDNN's ReLU turns NaN into 0 and its exponentials treat infinity in ways of their own, so every
+pair looks at the sum of its input first, which costs a third of what it computes: what is not
+finite goes to the reference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any, ClassVar
+
+import numpy as np
+
+from chainrule.backends.onednn import constants as c
+from chainrule.backends.onednn.arrays import (
+    address,
+    empty_as,
+    finite,
+    is_dense,
+    is_float32,
+    laid_as,
+    to_dense,
+)
+from chainrule.backends.onednn.backend import (
+    ONEDNN,
+    ByReference,
+    Limits,
+    reference_backward,
+    run_reference,
+)
+from chainrule.backends.onednn.primitives import (
+    Description,
+    Primitive,
+    cached,
+    describe,
+    plain,
+    runtime,
+    work,
+)
+from chainrule.engine.op import Array
+from chainrule.ops.activation import ELU, LeakyReLU, ReLU, Sigmoid, Softplus, Tanh
+from chainrule.ops.formulas import drop
+
+
+class EltwisePlan:
+    """A function of each of `size` elements, and its gradient."""
+
+    def __init__(self, found: tuple[Description, Description], what: str) -> None:
+        self._found, self.what = found, what
+
+    @cached_property
+    def run_forward(self) -> Primitive:
+        """(x, y)."""
+        return Primitive(self._found[0], (c.SRC, c.DST), self.what)
+
+    @cached_property
+    def run_backward(self) -> Primitive:
+        """(x or y, gy, gx)."""
+        data = c.DST if self.uses_output else c.SRC
+        what = f"gradient of {self.what}"
+        return Primitive(self._found[1], (data, c.DIFF_DST, c.DIFF_SRC), what)
+
+    uses_output = False
+
+
+def plan_eltwise(size: int, forward: int, backward: int, alpha: float = 0.0) -> EltwisePlan | None:
+    """Give the plan of an algorithm and its gradient's (the same, or the one that reads y)."""
+    key = ("eltwise", forward, backward, alpha, size)
+    heavy = 1 if forward == c.ELTWISE_RELU else 5
+    return cached(key, lambda: _build(size, forward, backward, alpha), work(2 * heavy * size))
+
+
+def _build(size: int, forward: int, backward: int, alpha: float) -> EltwisePlan | None:
+    engine, flat = runtime().engine, plain((size,))
+    settings = (alpha, 0.0)
+    first = describe("eltwise_forward", engine, c.FORWARD_TRAINING, forward, flat, flat, *settings)
+    if first is None:
+        return None
+    second = describe("eltwise_backward", engine, backward, flat, flat, flat, *settings, first)
+    if second is None:
+        return None
+    plan = EltwisePlan((first, second), f"eltwise {forward:#x} of {size} elements")
+    plan.uses_output = forward != backward
+    return plan
+
+
+class Eltwise:
+    """A pair whose op is one algorithm of the library; subclasses say which."""
+
+    forward_alg: ClassVar[int]
+    backward_alg: ClassVar[int]
+
+    def alpha(self, op: Any) -> float | None:
+        """Give the algorithm's parameter; None where the setting is not for the library."""
+        return 0.0
+
+    def _plan(self, op: Any, size: int) -> EltwisePlan | None:
+        alpha = self.alpha(op)
+        if alpha is None:
+            return None
+        return plan_eltwise(size, self.forward_alg, self.backward_alg, alpha)
+
+    def supports(self, op: Any, arrays: Sequence[Array]) -> bool:
+        """Float32, dense, and large enough."""
+        x = arrays[0]
+        if x.size < Limits.small or not is_float32(x) or not is_dense(x):
+            return False
+        return self._plan(op, x.size) is not None
+
+    def forward(self, op: Any, arrays: Sequence[Array]) -> tuple[tuple[Array, ...], Any]:
+        """Give y in x's layout; save the one of them that the gradient reads."""
+        x = arrays[0]
+        if not finite(x):
+            return run_reference(op, arrays)
+        plan = self._plan(op, x.size)
+        assert plan is not None
+        y = empty_as(x)
+        plan.run_forward(address(x), address(y))
+        return (y,), y if plan.uses_output else x
+
+    def backward(
+        self, op: Any, saved: Any, gy: Any, needs: tuple[bool, ...]
+    ) -> tuple[Array | None, ...]:
+        """Give gx in x's layout."""
+        if isinstance(saved, ByReference):
+            return reference_backward(op, saved, gy, needs)
+        plan = self._plan(op, saved.size)
+        assert plan is not None
+        g, gx = laid_as(saved, gy), empty_as(saved)
+        plan.run_backward(address(saved), address(g), address(gx))
+        return (gx,)
+
+
+@ONEDNN.kernel(ReLU)
+class ReLUPair(Eltwise):
+    """ReLU; the gradient reads y, which the next operation mostly keeps anyway."""
+
+    forward_alg, backward_alg = c.ELTWISE_RELU, c.ELTWISE_RELU_USE_DST
+
+
+@ONEDNN.kernel(LeakyReLU)
+class LeakyReLUPair(Eltwise):
+    """LeakyReLU with any finite slope."""
+
+    forward_alg = backward_alg = c.ELTWISE_RELU
+
+    def alpha(self, op: LeakyReLU) -> float | None:
+        """Give the slope."""
+        return float(op.slope) if np.isfinite(op.slope) else None
+
+
+@ONEDNN.kernel(ELU)
+class ELUPair(Eltwise):
+    """ELU with any finite alpha."""
+
+    forward_alg = backward_alg = c.ELTWISE_ELU
+
+    def alpha(self, op: ELU) -> float | None:
+        """Give alpha."""
+        return float(op.alpha) if np.isfinite(op.alpha) else None
+
+
+@ONEDNN.kernel(Sigmoid)
+class SigmoidPair(Eltwise):
+    """Sigmoid."""
+
+    forward_alg, backward_alg = c.ELTWISE_LOGISTIC, c.ELTWISE_LOGISTIC_USE_DST
+
+
+@ONEDNN.kernel(Tanh)
+class TanhPair(Eltwise):
+    """Tanh."""
+
+    forward_alg, backward_alg = c.ELTWISE_TANH, c.ELTWISE_TANH_USE_DST
+
+
+@ONEDNN.kernel(Softplus)
+class SoftplusPair(Eltwise):
+    """Softplus, where the threshold is so high that float32 does not see it."""
+
+    forward_alg = backward_alg = c.ELTWISE_SOFT_RELU
+
+    def alpha(self, op: Softplus) -> float | None:
+        """Give beta."""
+        return float(op.beta) if 0 < op.beta < np.inf and op.threshold >= 20.0 else None
+
+
+# ReLU as a part of fused operations
+
+
+def _relu_plan(size: int) -> EltwisePlan:
+    plan = plan_eltwise(size, c.ELTWISE_RELU, c.ELTWISE_RELU_USE_DST)
+    assert plan is not None
+    return plan
+
+
+def relu_in_place(y: Array) -> bool:
+    """Make max(y, 0) of the dense y, where it lies; tell whether it was finite, NaN stays."""
+    if not finite(y):
+        with np.errstate(invalid="ignore"):
+            np.maximum(y, 0, out=y)
+        return False
+    where = address(y)
+    _relu_plan(y.size).run_forward(where, where)
+    return True
+
+
+def relu_gradient(y: Array, gy: Array, finite: bool = True) -> Array:
+    """Give gy where the dense y > 0 (or is NaN), else 0, laid out as y."""
+    y = to_dense(y)
+    g = laid_as(y, gy)
+    if not finite:
+        return drop(np, y <= 0, g)
+    gz = empty_as(y)
+    _relu_plan(y.size).run_backward(address(y), address(g), address(gz))
+    return gz

@@ -1,0 +1,86 @@
+"""The table that the kernel files of this folder fill, and what all pairs share."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from chainrule.backends.onednn import constants as c
+from chainrule.backends.onednn.arrays import address, empty_as, is_dense, is_float32, laid_as
+from chainrule.backends.onednn.primitives import Primitive, cached, describe, plain, runtime, work
+from chainrule.engine.dispatch import Backend
+from chainrule.engine.memory import keep_freed_memory
+from chainrule.engine.op import Array
+from chainrule.engine.threads import hold_blas, release_blas
+
+
+class Limits:
+    """Sizes below which NumPy is sooner done than a parallel region begins; measured."""
+
+    small = 1 << 11  # elements
+    product = 1 << 18  # multiply-adds
+    sum = 1 << 15  # elements of two gradients that meet
+
+
+class OneDNN(Backend):
+    """The table of pairs; while it serves the process, BLAS keeps to one thread."""
+
+    limits = Limits
+
+    def add(self, a: Any, b: Any, out: Any = None) -> Any:
+        """Give a + b, with all threads where the arrays are large and laid out alike."""
+        if a.size < Limits.sum or a.shape != b.shape or not is_float32(a, b) or not is_dense(a):
+            return super().add(a, b, out)
+        plan = sum_plan(a.size, relu=False)
+        if plan is None or (out is not None and out is not a):
+            return super().add(a, b, out)
+        b, y = laid_as(a, b), empty_as(a) if out is None else out
+        plan(address(a), address(b), address(y))
+        return y
+
+    def enter(self) -> None:
+        """Hold BLAS, whose threads would spin against OpenMP's; keep what arrays free."""
+        hold_blas()
+        keep_freed_memory()
+
+    def leave(self) -> None:
+        """Give BLAS its threads back."""
+        release_blas()
+
+
+ONEDNN = OneDNN("onednn")
+
+
+def sum_plan(size: int, relu: bool) -> Primitive | None:
+    """Give (a, b, y) -> a + b or max(a + b, 0), None where the library has no fast one."""
+    return cached(("add", size, relu), lambda: _build_sum(size, relu), work(3 * size))
+
+
+def _build_sum(size: int, relu: bool) -> Primitive | None:
+    engine, flat = runtime().engine, plain((size,))
+    description = describe("binary", engine, c.BINARY_ADD, flat, flat, flat, relu=relu)
+    if description is None:
+        return None
+    what = f"sum of two arrays of {size}" + (", then ReLU" if relu else "")
+    return Primitive(description, (c.SRC, c.SRC_1, c.DST), what)
+
+
+class ByReference(NamedTuple):
+    """What a reference saved that a pair called, since the values were not for the library."""
+
+    saved: Any
+
+
+def run_reference(op: Any, arrays: Any) -> tuple[tuple[Array, ...], ByReference]:
+    """Run the operation's own forward: where NaN or infinity must keep its meaning."""
+    outputs, saved = op.forward(np, *arrays)
+    return outputs, ByReference(saved)
+
+
+def reference_backward(
+    op: Any, saved: ByReference, gy: Any, needs: tuple[bool, ...]
+) -> tuple[Array | None, ...]:
+    """Run the operation's own backward after `run_reference`."""
+    gradients: tuple[Array | None, ...] = op.backward(np, saved.saved, gy, needs)
+    return gradients

@@ -1,0 +1,241 @@
+"""Pooling: largest values with a workspace that knows the winners, and averages."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from chainrule.backends.onednn import constants as c
+from chainrule.backends.onednn.activation import relu_gradient, relu_in_place
+from chainrule.backends.onednn.arrays import (
+    FLOAT32,
+    LONG,
+    address,
+    empty_last,
+    finite,
+    is_float32,
+    to_last,
+)
+from chainrule.backends.onednn.backend import (
+    ONEDNN,
+    ByReference,
+    reference_backward,
+    run_reference,
+)
+from chainrule.backends.onednn.primitives import (
+    Description,
+    Primitive,
+    Shape,
+    cached,
+    channels_last,
+    describe,
+    runtime,
+    work,
+)
+from chainrule.engine.op import Array, Spec
+from chainrule.ops.fused import ReLUMaxPool
+from chainrule.ops.pool_average import AdaptiveAvgPool, AvgPool
+from chainrule.ops.pool_max import MaxPool
+
+
+class PoolPlan:
+    """One pooling of one shape, forward and backward."""
+
+    def __init__(self, found: tuple[Description, Description], x: Shape, y: Shape, what: str):
+        self._found, self.x, self.y, self.what = found, x, y, what
+        self.workspace = found[0].nbytes(c.WORKSPACE)
+
+    @cached_property
+    def run_forward(self) -> Primitive:
+        """(x, y [, workspace])."""
+        more = (c.WORKSPACE,) if self.workspace else ()
+        return Primitive(self._found[0], (c.SRC, c.DST, *more), self.what)
+
+    @cached_property
+    def run_backward(self) -> Primitive:
+        """(gy, gx [, workspace])."""
+        more = (c.WORKSPACE,) if self.workspace else ()
+        what = f"gradient of {self.what}"
+        return Primitive(self._found[1], (c.DIFF_DST, c.DIFF_SRC, *more), what)
+
+
+def plan_pool(
+    alg: int, x: Shape, y: Shape, kernel: Shape, stride: Shape, padding: Shape
+) -> PoolPlan | None:
+    """Give the plan of these windows, None where the library has no fast one."""
+    key = ("pool", alg, x, y, kernel, stride, padding)
+    effort = work(prod(x) + prod(y) * prod(kernel))
+    return cached(key, lambda: _build(alg, x, y, kernel, stride, padding), effort)
+
+
+def _build(
+    alg: int, x: Shape, y: Shape, kernel: Shape, stride: Shape, padding: Shape
+) -> PoolPlan | None:
+    if alg != c.POOLING_MAX and prod(kernel) > LONG:
+        return None
+    engine = runtime().engine
+    layouts = channels_last(x), channels_last(y)
+    after = tuple(map(max, padding, reach(x, y, kernel, stride, padding)))
+    windows = (stride, kernel, (0,) * len(kernel), padding, after)
+    forward = describe("pooling_forward", engine, c.FORWARD_TRAINING, alg, *layouts, *windows)
+    if forward is None:
+        return None
+    backward = describe("pooling_backward", engine, alg, *layouts, *windows, forward)
+    if backward is None:
+        return None
+    what = f"pooling {alg:#x} of {x} in windows {kernel}, steps {stride}, padding {padding}"
+    return PoolPlan((forward, backward), x, y, what)
+
+
+def reach(x: Shape, y: Shape, kernel: Shape, stride: Shape, padding: Shape) -> Shape:
+    """Tell how far the last windows reach beyond the image: ceil mode's exceed the padding."""
+    axes = zip(x[2:], y[2:], kernel, stride, padding, strict=True)
+    return tuple([(out - 1) * s + k - size - p for size, out, k, s, p in axes])
+
+
+def _batched(x: Array, d: int) -> Array:
+    return x[None] if x.ndim == d + 1 else x
+
+
+class Pool:
+    """What all pooling pairs share; a subclass gives the plan of an op on a shape."""
+
+    def plan(self, op: Any, x: Shape) -> PoolPlan | None:
+        """Give the plan for (N, C, *sizes)."""
+        raise NotImplementedError
+
+    def axes(self, op: Any) -> int:
+        """Give the number of spatial axes."""
+        return len(op.kernel)
+
+    def supports(self, op: Any, arrays: Sequence[Array]) -> bool:
+        """Float32, nothing empty, and windows that the library has."""
+        x = arrays[0]
+        return is_float32(x) and self.plan(op, _batched(x, self.axes(op)).shape) is not None
+
+    def _run(self, op: Any, x: Array) -> tuple[Array, Any]:
+        """Give y with the batch's axis, and the workspace."""
+        plan = self.plan(op, x.shape)
+        assert plan is not None
+        y = empty_last(plan.y)
+        if not plan.workspace:
+            plan.run_forward(address(x), address(y))
+            return y, None
+        workspace = np.empty(plan.workspace, np.uint8)
+        plan.run_forward(address(x), address(y), address(workspace))
+        return y, workspace
+
+    def _back(self, op: Any, shape: Shape, workspace: Any, g: Array) -> Array:
+        plan = self.plan(op, shape)
+        assert plan is not None
+        g, gx = to_last(g), empty_last(shape)
+        more = () if workspace is None else (address(workspace),)
+        plan.run_backward(address(g), address(gx), *more)
+        return gx
+
+    def forward(self, op: Any, arrays: Sequence[Array]) -> tuple[tuple[Array, ...], Any]:
+        """Give y channels-last; save the workspace and x's shape."""
+        x = to_last(_batched(arrays[0], self.axes(op)))
+        y, workspace = self._run(op, x)
+        return (y if arrays[0].ndim == y.ndim else y[0],), (x.shape, workspace)
+
+    def backward(
+        self, op: Any, saved: Any, gy: Any, needs: tuple[bool, ...]
+    ) -> tuple[Array | None, ...]:
+        """Give gx channels-last."""
+        shape, workspace = saved
+        gx = self._back(op, shape, workspace, _batched(gy, self.axes(op)))
+        return (gx if gy.ndim == gx.ndim else gx[0],)
+
+
+@ONEDNN.kernel(MaxPool)
+class MaxPoolPair(Pool):
+    """MaxPool without indices or dilation (which the library has as a slow reference).
+
+    oneDNN's drops NaN and gives -3.4e38 for windows of -inf: such inputs go to the reference.
+    """
+
+    def plan(self, op: MaxPool, x: Shape) -> PoolPlan | None:
+        """Give the plan for (N, C, *sizes)."""
+        if op.indices or max(op.dilation) > 1:
+            return None
+        y = op.infer(Spec(x, FLOAT32))[0].shape
+        return plan_pool(c.POOLING_MAX, x, y, op.kernel, op.stride, op.padding)
+
+    def forward(self, op: Any, arrays: Sequence[Array]) -> tuple[tuple[Array, ...], Any]:
+        """Give y channels-last; by the reference what is not finite."""
+        x = to_last(_batched(arrays[0], self.axes(op)))
+        if not finite(x):
+            return run_reference(op, arrays)
+        y, workspace = self._run(op, x)
+        return (y if arrays[0].ndim == y.ndim else y[0],), (x.shape, workspace)
+
+    def backward(
+        self, op: Any, saved: Any, gy: Any, needs: tuple[bool, ...]
+    ) -> tuple[Array | None, ...]:
+        """Give gx channels-last."""
+        if isinstance(saved, ByReference):
+            return reference_backward(op, saved, gy, needs)
+        return super().backward(op, saved, gy, needs)
+
+
+@ONEDNN.kernel(ReLUMaxPool)
+class ReLUMaxPoolPair(MaxPoolPair):
+    """ReLUMaxPool: the pooling, and ReLU in the memory of its result."""
+
+    def forward(self, op: Any, arrays: Sequence[Array]) -> tuple[tuple[Array, ...], Any]:
+        """Give y channels-last; save it too, since its zeros are where no gradient passes."""
+        (y,), saved = super().forward(op, arrays)
+        if isinstance(saved, ByReference):
+            return (y,), saved
+        relu_in_place(y)
+        return (y,), (*saved, y)
+
+    def backward(
+        self, op: Any, saved: Any, gy: Any, needs: tuple[bool, ...]
+    ) -> tuple[Array | None, ...]:
+        """Stop the gradient where y is 0, then go to the winners."""
+        if isinstance(saved, ByReference):
+            return reference_backward(op, saved, gy, needs)
+        shape, workspace, y = saved
+        return super().backward(op, (shape, workspace), relu_gradient(y, gy), needs)
+
+
+@ONEDNN.kernel(AvgPool)
+class AvgPoolPair(Pool):
+    """AvgPool whose divisor is the window's size, with or without its padding."""
+
+    def plan(self, op: AvgPool, x: Shape) -> PoolPlan | None:
+        """Give the plan for (N, C, *sizes)."""
+        if op.divisor_override is not None:
+            return None
+        y = op.infer(Spec(x, FLOAT32))[0].shape
+        if not op.count_include_pad:
+            alg = c.POOLING_AVG_EXCLUDE_PADDING
+        elif all(map(int.__le__, reach(x, y, op.kernel, op.stride, op.padding), op.padding)):
+            alg = c.POOLING_AVG_INCLUDE_PADDING
+        else:  # the library would count what ceil mode lets stand beyond the padding
+            return None
+        return plan_pool(alg, x, y, op.kernel, op.stride, op.padding)
+
+
+@ONEDNN.kernel(AdaptiveAvgPool)
+class AdaptiveAvgPoolPair(Pool):
+    """AdaptiveAvgPool whose windows are all alike: sizes that the output's divide."""
+
+    def axes(self, op: AdaptiveAvgPool) -> int:
+        """Give the number of spatial axes."""
+        return len(op.output_size)
+
+    def plan(self, op: AdaptiveAvgPool, x: Shape) -> PoolPlan | None:
+        """Give the plan for (N, C, *sizes)."""
+        y = op.infer(Spec(x, FLOAT32))[0].shape
+        if 0 in y or any(size % out for size, out in zip(x[2:], y[2:], strict=True)):
+            return None
+        kernel = tuple([size // out for size, out in zip(x[2:], y[2:], strict=True)])
+        alg = c.POOLING_AVG_EXCLUDE_PADDING
+        return plan_pool(alg, x, y, kernel, kernel, (0,) * len(kernel))

@@ -1,0 +1,1 @@
+"""Proof that oneDNN's kernel pairs give what the references give."""

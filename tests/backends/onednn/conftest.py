@@ -1,0 +1,97 @@
+"""The backend under test, without the sizes below which it declines, and traps for stray memory."""
+
+from __future__ import annotations
+
+import ctypes
+import platform
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from chainrule.engine import dispatch
+from chainrule.engine.dispatch import Backend
+from chainrule.errors import BackendError
+
+PERTURB = -6  # glibc's mallopt(M_PERTURB, byte)
+TRAP = 0x40  # freed memory holds 3.0, allocated memory -1.5
+
+
+def _load() -> Backend | None:
+    try:
+        return dispatch._find("onednn")
+    except BackendError:
+        # Where the wheel is a dependency the library must be there, and these tests must run.
+        if sys.platform == "linux" and platform.machine() == "x86_64":
+            raise
+        return None
+
+
+BACKEND = _load()
+MINE = ("pairs", "special", "sums", "threads", "memory", "counters", "errors", "planted")
+collect_ignore = [] if BACKEND else [f"test_{name}.py" for name in MINE]
+
+
+@pytest.fixture
+def backend() -> Backend:
+    """The table of kernel pairs; not the backend of the process."""
+    assert BACKEND is not None
+    return BACKEND
+
+
+@pytest.fixture
+def no_limits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the fast pairs run on arrays of any size."""
+    from chainrule.backends.onednn.backend import Limits
+
+    limits = [name for name, value in vars(Limits).items() if isinstance(value, int)]
+    assert len(limits) >= 3
+    for name in limits:
+        monkeypatch.setattr(Limits, name, 0)
+
+
+@pytest.fixture
+def count_primitives(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Count every primitive that runs."""
+    from chainrule.backends.onednn.primitives import Primitive
+    from tests.backends.onednn.compare import Executed
+
+    call = Primitive.__call__
+
+    def counting(self: Any, *addresses: int) -> None:
+        Executed.count += 1
+        call(self, *addresses)
+
+    monkeypatch.setattr(Primitive, "__call__", counting)
+
+
+@pytest.fixture
+def traps(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Fill freed and new memory with values that show, and watch the ends of shared buffers."""
+    from chainrule.backends.onednn import primitives
+
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt:
+        mallopt(PERTURB, TRAP)
+    zones: dict[tuple[int, int], int] = {}
+    buffer, fence = primitives._Thread.buffer, bytes(range(256)) * 4
+
+    def check() -> None:
+        for where in zones.values():
+            kept = ctypes.string_at(where, len(fence))
+            assert kept == fence, "the library wrote beyond a buffer that it was given"
+
+    def watched(self: Any, slot: int, nbytes: int) -> int:
+        check()
+        zones.pop((id(self.plans), slot), None)
+        start = buffer(self, slot, nbytes + len(fence))
+        ctypes.memmove(start + nbytes, fence, len(fence))
+        zones[id(self.plans), slot] = start + nbytes
+        return start
+
+    monkeypatch.setattr(primitives._Thread, "buffer", watched)
+    yield
+    check()
+    if mallopt:
+        mallopt(PERTURB, 0)

@@ -1,0 +1,311 @@
+"""Random cases for every operation that has a kernel pair: odd sizes, every setting, every layout.
+
+A draw is (operation, arrays); arrays are float32.  Where an operation ends in a ReLU its inputs
+are whole numbers and halves, so that no value before the ReLU is near its kink at 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from chainrule.engine.op import OPS, Op, Spec
+from chainrule.errors import ShapeError
+from tests.layouts import backwards, channels_last, strided
+
+Rng = np.random.Generator
+Arrays = tuple[np.ndarray, ...]
+Case = tuple[Op, Arrays]
+
+CHANNELS = (1, 2, 3, 5, 16, 17, 32)
+SPATIAL = {1: 60, 2: 23, 3: 9}  # the largest size in so many dimensions
+
+GRID: dict[str, Callable[[Rng], Case]] = {}
+"""By the operation's class name: how to draw a case."""
+
+
+def grid(*names: str) -> Callable[[Callable[[Rng, str], Case]], Callable[[Rng, str], Case]]:
+    """Register the draw for these operations; it is told for which it draws."""
+
+    def register(draw: Callable[[Rng, str], Case]) -> Callable[[Rng, str], Case]:
+        for name in names:
+            GRID[name] = lambda rng, name=name: draw(rng, name)
+        return draw
+
+    return register
+
+
+def cases(name: str, count: int, seed: int = 0) -> Iterator[tuple[int, Case]]:
+    """Draw so many cases, each from a seed of its own."""
+    for number in range(count):
+        rng = np.random.default_rng([seed, number])
+        while True:
+            op, arrays = GRID[name](rng)
+            try:
+                op.infer(*(Spec(a.shape, a.dtype) for a in arrays))
+            except ShapeError:  # a kernel beyond the image: draw again
+                continue
+            break
+        yield number, (op, tuple(map(np.asarray, arrays)))
+
+
+# Values
+
+
+def normal(rng: Rng, shape: tuple[int, ...]) -> np.ndarray:
+    return rng.standard_normal(shape, np.float32)
+
+
+def whole(rng: Rng, shape: tuple[int, ...]) -> np.ndarray:
+    """Whole numbers from -2 to 2: their sums and products are exact, and ties are many."""
+    return rng.integers(-2, 3, shape).astype(np.float32)
+
+
+def halves(rng: Rng, shape: tuple[int, ...]) -> np.ndarray:
+    """Odd multiples of 1/2."""
+    return (rng.integers(-2, 2, shape) + 0.5).astype(np.float32)
+
+
+def balanced(rng: Rng, shape: tuple[int, ...]) -> np.ndarray:
+    """Values for each channel in (1, 1.5) or (-1.5, -1): none is near the channel's mean."""
+    n, c, *rest = shape
+    count = n * prod(rest)
+    signs = np.where(np.arange(count) % 2, 1.0, -1.0)
+    values = rng.permuted(np.tile(signs, (c, 1)), axis=1) * rng.uniform(1.0, 1.5, (c, count))
+    return values.reshape(c, n, *rest).swapaxes(0, 1).astype(np.float32)
+
+
+def pick(rng: Rng, choices: Any) -> Any:
+    return choices[int(rng.integers(len(choices)))]
+
+
+def sizes(rng: Rng, d: int, least: int = 1) -> tuple[int, ...]:
+    return tuple(int(n) for n in rng.integers(least, SPATIAL[d] + 1, d))
+
+
+def images(rng: Rng, single: float = 0.1) -> tuple[int, ...]:
+    """A batch's axis, sometimes none."""
+    return () if rng.random() < single else (int(pick(rng, (1, 1, 2, 3))),)
+
+
+# Layouts
+
+
+def stretched(a: np.ndarray) -> np.ndarray:
+    """The first entry along some axis seen through a stride of 0; the values change."""
+    if not a.ndim:
+        return a
+    axis = a.size % a.ndim
+    first = a[(slice(None),) * axis + (slice(0, 1),)]
+    return np.broadcast_to(first, a.shape)
+
+
+def axes_of_one(a: np.ndarray) -> np.ndarray:
+    """Axes of size 1 by indexing with None, whose stride is 0."""
+    index = tuple(0 if n == 1 else slice(None) for n in a.shape)
+    back = tuple(None if n == 1 else slice(None) for n in a.shape)
+    return np.ascontiguousarray(a[index])[back] if a.ndim and a.size > 1 else a
+
+
+def exchanged(a: np.ndarray) -> np.ndarray:
+    """The last two axes lie the other way round in memory."""
+    return a.swapaxes(-1, -2).copy().swapaxes(-1, -2) if a.ndim > 1 else a
+
+
+LAYOUTS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "C order": lambda a: np.array(a, order="C"),
+    "channels last": channels_last,
+    "every other element": strided,
+    "negative strides": backwards,
+    "Fortran order": lambda a: np.array(a, order="F"),
+    "stride 0": stretched,
+    "axes of size 1": axes_of_one,
+    "the last axes exchanged": exchanged,
+}
+
+
+def laid_out(rng: Rng, a: np.ndarray, plain: float = 0.35) -> np.ndarray:
+    """Give the array in a random layout, mostly C order and channels-last; read-only."""
+    draw = rng.random()
+    name = "C order" if draw < plain else "channels last" if draw < 2 * plain else None
+    view = np.asarray(LAYOUTS[name or pick(rng, list(LAYOUTS))](a)).view()
+    view.flags.writeable = False
+    return view
+
+
+# One element at a time
+
+
+def any_shape(rng: Rng, most: int = 5) -> tuple[int, ...]:
+    """Up to five axes, odd sizes, one element to some thousands."""
+    d = int(rng.integers(0, most + 1))
+    if d < 3:
+        return tuple(int(n) for n in rng.integers(1, 61, d))
+    n, c, *rest = (1, 2, 3)[int(rng.integers(3))], pick(rng, CHANNELS), *sizes(rng, d - 2)
+    return (n, c, *(max(1, size // (d - 2)) for size in rest))
+
+
+@grid("ReLU", "Sigmoid", "Tanh")
+def _plain(rng: Rng, name: str) -> Case:
+    return OPS[name](), (normal(rng, any_shape(rng)) * pick(rng, (1, 10)),)
+
+
+@grid("LeakyReLU", "ELU")
+def _sloped(rng: Rng, name: str) -> Case:
+    setting = pick(rng, (0.01, 0.2, 1.0, 1.7, 0.0, -0.3))
+    return OPS[name](setting), (normal(rng, any_shape(rng)),)
+
+
+@grid("Softplus")
+def _softplus(rng: Rng, name: str) -> Case:
+    settings = pick(rng, (0.5, 1.0, 3.0, -1.5)), pick(rng, (20.0, 20.0, 30.0, 5.0))
+    return OPS[name](*settings), (normal(rng, any_shape(rng)) * pick(rng, (1, 10)),)
+
+
+@grid("PReLU")
+def _prelu(rng: Rng, name: str) -> Case:
+    x = normal(rng, any_shape(rng))
+    channels = x.shape[1] if x.ndim > 1 else 1
+    return OPS[name](), (x, normal(rng, pick(rng, ((), (1,), (channels,), (channels,)))))
+
+
+@grid("Softmax", "LogSoftmax")
+def _softmax(rng: Rng, name: str) -> Case:
+    x = normal(rng, any_shape(rng)) * pick(rng, (1, 20))
+    return OPS[name](int(rng.integers(max(1, x.ndim)))), (x,)
+
+
+@grid("Add", "AddReLU")
+def _add(rng: Rng, name: str) -> Case:
+    shape = any_shape(rng)
+    other = pick(rng, (shape,) * 9 + (shape[1:],))
+    op = OPS[name](*([pick(rng, (1, 1, 1, 1, 1.0, 2))] if name == "Add" else []))
+    return op, (whole(rng, shape), halves(rng, other))
+
+
+@grid("Cat")
+def _cat(rng: Rng, name: str) -> Case:
+    shape = list(any_shape(rng) or (3,))
+    dim = int(rng.integers(len(shape)))
+    arrays = []
+    for _ in range(int(rng.integers(1, 5))):
+        shape[dim] = int(rng.integers(1, 18))
+        arrays.append(normal(rng, tuple(shape)))
+    return OPS[name](dim), tuple(arrays)
+
+
+# Products
+
+
+@grid("Linear")
+def _linear(rng: Rng, name: str) -> Case:
+    lead = tuple(int(n) for n in rng.integers(1, 20, int(rng.integers(0, 3))))
+    inner, out = (int(n) for n in rng.integers(1, 61, 2))
+    arrays = normal(rng, (*lead, inner)), normal(rng, (out, inner)), normal(rng, (out,))
+    return OPS[name](), arrays[: int(rng.integers(2, 4))]
+
+
+@grid("Matmul")
+def _matmul(rng: Rng, name: str) -> Case:
+    lead = tuple(int(n) for n in rng.integers(1, 5, int(rng.integers(0, 4))))
+    m, k, n = (int(n) for n in rng.integers(1, 61, 3))
+    other = pick(rng, (lead,) * 6 + (lead[1:], (1,) * len(lead)))
+    return OPS[name](), (normal(rng, (*lead, m, k)), normal(rng, (*other, k, n)))
+
+
+# Windows
+
+
+def _pads(rng: Rng, d: int, most: tuple[int, ...], even: bool) -> tuple[tuple[int, int], ...]:
+    before = [int(rng.integers(0, m + 1)) for m in most]
+    after = before if even else [int(rng.integers(0, m + 1)) for m in most]
+    return tuple(zip(before, after, strict=True))
+
+
+@grid("Conv", "ConvReLU")
+def _conv(rng: Rng, name: str) -> Case:
+    d = int(pick(rng, (1, 2, 2, 2, 3)))
+    kernel = tuple(int(n) for n in rng.integers(1, (0, 8, 6, 4)[d], d))
+    stride = tuple(int(pick(rng, (1, 1, 2, 3, k + 1))) for k in kernel)
+    spread = tuple(int(pick(rng, (1, 1, 1, 2, 3))) for _ in kernel)
+    padding = _pads(rng, d, kernel if rng.random() < 0.7 else (0,) * d, rng.random() < 0.5)
+    groups = int(pick(rng, (1, 1, 1, 2, 3, 5, 16, 17)))
+    per = 1 if groups > 2 and rng.random() < 0.6 else int(pick(rng, (1, 2, 3, 8)))
+    c, o = groups * per, groups * (per if rng.random() < 0.5 else int(pick(rng, (1, 2, 3, 8))))
+    if groups == 1:
+        c, o = pick(rng, CHANNELS), pick(rng, CHANNELS)
+    draw = whole if name == "ConvReLU" else normal
+    x, w = draw(rng, (*images(rng), c, *sizes(rng, d))), draw(rng, (o, c // groups, *kernel))
+    bias = (halves(rng, (o,)),) if rng.random() < 0.5 else ()
+    return OPS[name](stride, padding, spread, groups), (x, w, *bias)
+
+
+def _pool(rng: Rng) -> tuple[int, tuple[tuple[int, ...], ...]]:
+    d = int(pick(rng, (1, 2, 2, 2, 3)))
+    kernel = tuple(int(n) for n in rng.integers(1, (0, 8, 6, 4)[d], d))
+    stride = tuple(int(pick(rng, (1, 2, 3, k, k, k + 1))) for k in kernel)
+    padding = tuple(int(rng.integers(0, k // 2 + 1)) for k in kernel)
+    return d, (kernel, stride, padding)
+
+
+@grid("MaxPool", "ReLUMaxPool")
+def _max_pool(rng: Rng, name: str) -> Case:
+    d, settings = _pool(rng)
+    spread = (1,) * d if rng.random() < 0.85 else tuple(int(n) for n in rng.integers(1, 4, d))
+    ceil = bool(rng.random() < 0.4)
+    indices = [bool(rng.random() < 0.1)] if name == "MaxPool" else []
+    shape = (*images(rng), pick(rng, CHANNELS), *sizes(rng, d))
+    draw = whole if rng.random() < 0.4 else normal
+    return OPS[name](*settings, spread, ceil, *indices), (draw(rng, shape),)
+
+
+@grid("AvgPool")
+def _avg_pool(rng: Rng, name: str) -> Case:
+    d, settings = _pool(rng)
+    more = bool(rng.random() < 0.4), bool(rng.random() < 0.5), pick(rng, (None,) * 9 + (3,))
+    shape = (*images(rng), pick(rng, CHANNELS), *sizes(rng, d))
+    return OPS[name](*settings, *more), (normal(rng, shape),)
+
+
+@grid("AdaptiveAvgPool")
+def _adaptive(rng: Rng, name: str) -> Case:
+    d = int(pick(rng, (1, 2, 2, 3)))
+    size = sizes(rng, d)
+    divisors = [[k for k in range(1, n + 1) if n % k == 0] for n in size]
+    out: list[Any] = [int(pick(rng, k)) for k in divisors]
+    if rng.random() < 0.2:
+        out = [int(rng.integers(1, n + 1)) for n in size]
+    if rng.random() < 0.2:
+        out[0] = None
+    return OPS[name](tuple(out)), (normal(rng, (*images(rng), pick(rng, CHANNELS), *size)),)
+
+
+# Normalisation
+
+
+@grid("BatchNorm", "BatchNormReLU")
+def _batch_norm(rng: Rng, name: str) -> Case:
+    d = int(pick(rng, (0, 1, 2, 2, 3)))
+    c = pick(rng, CHANNELS)
+    shape = (int(pick(rng, (1, 2, 3, 5))), c, *(sizes(rng, d) if d else ()))
+    training = bool(rng.random() < 0.6)
+    draw = balanced if name == "BatchNormReLU" else normal
+    rest = [] if training else [normal(rng, (c,)) * 0.1, rng.uniform(0.5, 2, c).astype(np.float32)]
+    if rng.random() < 0.7:
+        rest += [_away(normal(rng, (c,)), 0.5), normal(rng, (c,)) * np.float32(0.02)]
+    return OPS[name](training, pick(rng, (1e-5, 1e-3, 0.1))), (draw(rng, shape), *rest)
+
+
+def _away(x: np.ndarray, margin: float) -> np.ndarray:
+    return x + np.copysign(np.float32(margin), x)
+
+
+@grid("LocalResponseNorm")
+def _lrn(rng: Rng, name: str) -> Case:
+    settings = pick(rng, (1e-4, 0.5)), pick(rng, (0.75, 0.75, 0.5, 1.3)), pick(rng, (1.0, 2.0))
+    d = int(pick(rng, (2, 2, 2, 2, 1, 3)))
+    shape = (int(pick(rng, (1, 2, 3))), pick(rng, CHANNELS), *sizes(rng, d))
+    return OPS[name](int(pick(rng, (1, 3, 5, 5, 5, 7, 4))), *settings), (normal(rng, shape),)

@@ -1,0 +1,182 @@
+"""Long sums: within 1e-4 of the right ones, over a quarter of a million and over 10^7 values.
+
+A sum that adds one float32 after the other loses a tenth of 10^7 times 0.1.  What runs is what
+runs in a program: the pair with its limits, or the reference where the pair declines.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from chainrule.engine.dispatch import Backend
+from chainrule.engine.op import OPS
+
+SIZES = [
+    pytest.param(1 << 18, id="a quarter of a million"),
+    pytest.param(10**7, id="ten million", marks=pytest.mark.slow),
+]
+VALUES = ["constant", "uniform", "a large mean"]
+RELATIVE = 1e-4
+
+
+def values(kind: str, *shape: int) -> np.ndarray:
+    """Draw values whose sum does not cancel."""
+    if kind == "constant":
+        return np.full(shape, 0.1, np.float32)
+    rng = np.random.default_rng(0)
+    if kind == "uniform":
+        return rng.random(shape, np.float32)
+    return rng.standard_normal(shape, np.float32) + np.float32(100)
+
+
+def images(kind: str, channels: int, size: int, batch: int = 1, last: bool = True) -> np.ndarray:
+    """Give (batch, channels, 64, ...) of so many values a channel, channels-last in memory."""
+    size -= size % (64 * batch)
+    x = values(kind, batch, 64, size // 64 // batch, channels)
+    x = np.moveaxis(x, -1, 1)
+    return x if last else np.ascontiguousarray(x)
+
+
+def totals(x: np.ndarray) -> np.ndarray:
+    """Sum all axes but the channels', in float64."""
+    return x.sum((0, *range(2, x.ndim)), dtype=np.float64)
+
+
+def run(backend: Backend, name: str, settings: Any, *arrays: np.ndarray) -> Any:
+    """Run what a program would run."""
+    op = OPS[name](*settings)
+    kernel = backend.select(op, arrays)
+    outputs, saved = kernel.forward(op, arrays)
+    return outputs, lambda gy, needs: kernel.backward(op, saved, gy, needs)
+
+
+def near(what: str, got: Any, wanted: Any, relative: float = RELATIVE) -> None:
+    error = np.abs(np.asarray(got, np.float64) - wanted)
+    worst = float((error / np.abs(wanted)).max())
+    assert worst <= relative, f"{what}: off by {worst:.1e} of it"
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("kind", VALUES)
+@pytest.mark.parametrize("channels", [1, 3, 16])
+def test_average_pooling(backend: Backend, channels: int, kind: str, size: int) -> None:
+    x = images(kind, channels, size if channels < 16 else size // 4)
+    kernel = x.shape[2:]
+    for name, settings in (
+        ("AdaptiveAvgPool", ((1, 1),)),
+        ("AvgPool", (kernel, kernel, (0, 0))),
+        ("AvgPool", (kernel, kernel, (0, 0), False, False)),
+    ):
+        (y,), _ = run(backend, name, settings, x)
+        near(name, y[0, :, 0, 0], totals(x) * channels / x.size)
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("kind", VALUES)
+@pytest.mark.parametrize("channels", [1, 3, 16])
+@pytest.mark.parametrize("name", ["BatchNorm", "BatchNormReLU"])
+def test_batch_statistics(backend: Backend, name: str, channels: int, kind: str, size: int) -> None:
+    x = images(kind, channels, size if channels < 16 else size // 4)
+    weight, bias = np.ones(channels, np.float32), np.zeros(channels, np.float32)
+    (y, mean, variance), back = run(backend, name, (True, 1e-5), x, weight, bias)
+    n = x.size // channels
+    centre = totals(x) / n
+    near("mean", mean, centre)
+    spread = np.array([np.var(x[:, c], dtype=np.float64) for c in range(channels)])
+    if kind == "constant":  # whose variance, 0, is far below eps
+        assert np.abs(variance).max() < 1e-7
+        assert np.abs(y).max() < 1e-2
+    else:
+        near("variance", variance, spread)
+    gy = images("constant", channels, n)
+    _, _, gbias = back((gy, None, None), (True, True, True))
+    gone = (y <= 0) if name == "BatchNormReLU" else np.zeros(y.shape, bool)
+    if kind != "constant":
+        # The library adds these one after the other: equal signs lose what docs/backends.md says.
+        wanted = totals(np.where(gone, np.float32(0), gy))
+        np.testing.assert_allclose(gbias, wanted, rtol=max(1e-4, n * 2e-8))
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("kind", ["constant", "uniform"])
+@pytest.mark.parametrize("channels", [1, 3, 16])
+@pytest.mark.parametrize("batch", [1, 16])
+def test_convolution_s_parameters(
+    backend: Backend, batch: int, channels: int, kind: str, size: int
+) -> None:
+    x = images(kind, channels, size if channels < 16 else size // 4, batch)
+    gy = images("constant", channels, x.size // channels, batch)
+    w = np.eye(channels, dtype=np.float32)[:, :, None, None]
+    _, back = run(backend, "Conv", (), x, w, np.zeros(channels, np.float32))
+    _, gw, gb = back(gy, (False, True, True))
+    near("gradient of the bias", gb, totals(gy))
+    near("gradient of the weight", gw[0, :, 0, 0], totals(x) * float(np.float32(0.1)))
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("features", [1, 3, 16])
+def test_linear_s_parameters(backend: Backend, features: int, size: int) -> None:
+    size = size if features < 16 else size // 4
+    x, gy = values("uniform", size, features), values("constant", size, features)
+    w = np.eye(features, dtype=np.float32)
+    _, back = run(backend, "Linear", (), x, w, np.zeros(features, np.float32))
+    _, gw, gb = back(gy, (False, True, True))
+    near("gradient of the bias", gb, gy.sum(0, dtype=np.float64))
+    near("gradient of the weight", gw[0], x.sum(0, dtype=np.float64) * float(np.float32(0.1)))
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("kind", ["constant", "uniform"])
+@pytest.mark.parametrize("rows", [1, 2, 16])
+def test_long_inner_products(backend: Backend, rows: int, kind: str, size: int) -> None:
+    size = size if rows < 16 else size // 4
+    x, ones = values(kind, rows, size), np.full((rows, size), 0.1, np.float32)
+    wanted = (x.sum(1, dtype=np.float64) * float(np.float32(0.1)))[:, None]
+    if kind == "uniform":  # BLAS too is that far off for ten million equal products
+        (y,), _ = run(backend, "Linear", (), x, ones)
+        near("linear", y, np.broadcast_to(wanted, y.shape))
+    (y,), _ = run(backend, "Matmul", (), x, np.ascontiguousarray(ones.T))
+    near("matmul", y, np.broadcast_to(wanted, y.shape))
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("last", [True, False], ids=["channels last", "C order"])
+@pytest.mark.parametrize("channels", [1, 3, 16])
+def test_slopes(backend: Backend, channels: int, last: bool, size: int) -> None:
+    size = size if channels < 16 else size // 4
+    x = -images("uniform", channels, size, last=last)
+    gy = images("constant", channels, size, last=last)
+    _, back = run(backend, "PReLU", (), x, np.full(channels, 0.25, np.float32))
+    _, gw = back(gy, (True, True))
+    near("gradient of the slopes", gw, totals(x) * float(np.float32(0.1)))
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("name", ["Softmax", "LogSoftmax"])
+def test_many_classes(backend: Backend, name: str, size: int) -> None:
+    x = values("uniform", 1, size)
+    gy = values("uniform", 1, size)
+    (y,), back = run(backend, name, (1,), x)
+    right = np.exp(x.astype(np.float64))
+    right /= right.sum()
+    near(name, y, right if name == "Softmax" else np.log(right))
+    (gx,) = back(gy, (True,))
+    if name == "Softmax":
+        wanted = right * (gy - (gy * right).sum())
+    else:
+        wanted = gy - right * gy.sum(dtype=np.float64)
+    assert np.abs(gx - wanted).max() <= RELATIVE * np.abs(wanted).max()
+
+
+@pytest.mark.parametrize("kind", VALUES)
+def test_the_check_finds_a_naive_sum(kind: str) -> None:
+    x = values(kind, 1 << 18)
+    naive = np.cumsum(x, dtype=np.float32)[-1]  # one after the other
+    right = x.sum(dtype=np.float64)
+    near("NumPy's", x.sum(), right)
+    if kind == "constant":
+        with pytest.raises(AssertionError, match="off by"):
+            near("a naive sum", naive, right)
