@@ -3,6 +3,7 @@
 
 PYTHON ?= python3
 RUN ?= runs/demo
+BENCH ?=
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
@@ -40,14 +41,14 @@ format: .venv/.dev ## put the code into the form that lint asks for
 	@.venv/bin/python -m ruff check --fix .
 	@.venv/bin/python -m ruff format .
 
-bench: .venv/.dev ## measure, and print ratios
-	@.venv/bin/python benchmarks/run.py
+bench: .venv-bench/.bench ## measure speed and memory beside PyTorch's, in an environment of its own
+	@.venv-bench/bin/python benchmarks/run.py --installed-size $(BENCH)
 
 docs: .venv/.docs ## write the reference pages to build/docs
 	@.venv/bin/python -m pdoc --docformat google -o build/docs chainrule
 
 clean: ## remove the environments and caches; runs/ stays
-	rm -rf .venv .venv-parity build dist htmlcov .coverage .coverage.*
+	rm -rf .venv .venv-bench .venv-parity build dist htmlcov .coverage .coverage.*
 	rm -rf .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find src tests tools benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -86,3 +87,6 @@ endef
 
 .venv-parity/.parity: pyproject.toml Makefile $(call stale,.venv-parity)
 	$(call install,.venv-parity,--editable . hypothesis pytest "torch==2.13.0")
+
+.venv-bench/.bench: pyproject.toml Makefile $(call stale,.venv-bench)
+	$(call install,.venv-bench,--editable ".[demo]" psutil "torch==2.13.0")
