@@ -65,16 +65,22 @@ def plan_linear(rows: int, inner: int, out: int, bias: bool) -> LinearPlan | Non
 
 
 def _build(rows: int, inner: int, out: int, bias: bool) -> LinearPlan | None:
+    """Describe the three products, each by what reads plain weights fastest (measured).
+
+    That is matmul forward, up to five times as fast on few rows as the inner product, which does
+    the gradients.
+    """
     engine = runtime().engine
     x, w, y = plain((rows, inner)), plain((out, inner)), plain((rows, out))
-    b = plain((out,)) if bias else None
+    row = plain((1, out)) if bias else None
+    forward = describe("matmul", engine, x, strided((inner, out), (1, inner)), row, y)
+    b = plain((out,)) if bias and rows <= LONG else None
     kind = "inner_product"
-    forward = describe(f"{kind}_forward", engine, c.FORWARD_TRAINING, x, w, b, y)
-    if forward is None:
+    hint = describe(f"{kind}_forward", engine, c.FORWARD_TRAINING, x, w, b, y)
+    if forward is None or hint is None:
         return None
-    data = describe(f"{kind}_backward_data", engine, x, w, y, forward)
-    b = None if rows > LONG else b
-    weights = describe(f"{kind}_backward_weights", engine, x, w, b, y, forward)
+    data = describe(f"{kind}_backward_data", engine, x, w, y, hint)
+    weights = describe(f"{kind}_backward_weights", engine, x, w, b, y, hint)
     if data is None or weights is None:
         return None
     what = f"fully connected layer of {rows} rows, {inner} to {out}"

@@ -49,14 +49,10 @@ class NormPlan:
 
     def __init__(self, found: tuple[Description, Description], flags: int, what: str) -> None:
         self._found, self.flags, self.what = found, flags, what
-        self.statistics: Statistics | None = None
+        self.exact: Exact | None = None  # where channels are long
         self.affine = (c.SCALE, c.SHIFT) if flags & c.USE_SCALE else ()
         self.workspace = found[0].nbytes(c.WORKSPACE)
         self._more = (c.WORKSPACE,) if self.workspace else ()
-
-    def use(self, given: Description, statistics: Statistics) -> None:
-        """Have the forward take its mean and variance from elsewhere."""
-        self._found, self.statistics = (given, self._found[1]), statistics
 
     @cached_property
     def run_forward(self) -> Primitive:
@@ -94,42 +90,44 @@ def _build(x: Shape, eps: float, flags: int) -> NormPlan | None:
             f"{kind}_forward", engine, c.FORWARD_TRAINING, layout, layout, eps,
             flags | c.USE_GLOBAL_STATS,
         )  # fmt: skip
-        wide = _widened(rows, x[1], eps)
+        folds = folded(rows)
+        wide = plan_norm((rows // folds, folds * x[1], 1, 1), eps, 0) if folds else None
         if given is None or wide is None:
             return None
-        plan.use(given, wide)
+        plan.exact = Exact(NormPlan((given, backward), flags, plan.what), wide, folds, rows)
     return plan
 
 
-class Statistics:
+class Exact:
     """Mean and variance of long channels, rounded as if they were short.
 
-    The library adds the values of a channel one after the other in float32, which loses a part in
-    a thousand of a hundred thousand.  Here it sees (rows, C) as (rows / f, f * C), and what it
-    gives for the f parts of a channel is joined in float64:
-    mean = mean_f(m_f), variance = mean_f(v_f + (m_f - mean)^2).
+    The library adds the values of a channel one after the other in float32.  That loses next to
+    nothing while they vary, and a part in a thousand of a hundred thousand that are nearly equal.
+    Where they are, it is shown (rows, C) as (rows / f, f * C), and what it gives for the f parts
+    of a channel is joined in float64: mean = mean_f(m_f), variance = mean_f(v_f + (m_f - mean)^2).
     """
 
-    def __init__(self, plan: NormPlan, folds: int, channels: int) -> None:
-        self._plan, self._folds, self._channels = plan, folds, channels
+    def __init__(self, given: NormPlan, wide: NormPlan, folds: int, rows: int) -> None:
+        self.given, self._wide, self._folds, self._rows = given, wide, folds, rows
 
-    def __call__(self, x: int, y: int) -> tuple[Array, Array]:
+    def needed(self, mean: Array, variance: Array) -> bool:
+        """Tell whether some channel's spread is hidden by the rounding of its sum.
+
+        The last sum's unit in the last place is rows * |mean| * 2^-23; four of them are feared.
+        """
+        unit = 4 * self._rows * 2.0**-23
+        with np.errstate(all="ignore"):
+            return bool((np.square(mean * unit) > variance).any())
+
+    def statistics(self, x: int, y: int, channels: int) -> tuple[Array, Array]:
         """Give both for the array at address x; that at y is written over."""
-        shape = self._folds, self._channels
-        means, variances = (np.empty(shape, FLOAT32) for _ in range(2))
-        self._plan.run_forward(x, address(means), address(variances), y)
+        means, variances = (np.empty((self._folds, channels), FLOAT32) for _ in range(2))
+        self._wide.run_forward(x, address(means), address(variances), y)
         m = means.astype(np.float64)
         with np.errstate(all="ignore"):
             mean = m.mean(axis=0)
-            spread = np.square(m - mean)
-            variance = (spread + variances).mean(axis=0)
+            variance = (np.square(m - mean) + variances).mean(axis=0)
             return mean.astype(FLOAT32), variance.astype(FLOAT32)
-
-
-def _widened(rows: int, channels: int, eps: float) -> Statistics | None:
-    folds = folded(rows)
-    plan = plan_norm((rows // folds, folds * channels, 1, 1), eps, 0) if folds else None
-    return None if plan is None else Statistics(plan, folds, channels)
 
 
 def _four(x: Shape) -> Shape:
@@ -160,15 +158,17 @@ class BatchNormPair:
         assert plan is not None
         y = empty_last(x.shape)
         affine = tuple(rest if op.training else rest[2:])
-        if not op.training:
-            mean, variance = rest[:2]
-        elif plan.statistics is not None:
-            mean, variance = plan.statistics(address(x), address(y))
-        else:
-            mean, variance = (np.empty(x.shape[1], FLOAT32) for _ in range(2))
+        mean, variance = (
+            rest[:2] if not op.training else [np.empty(x.shape[1], FLOAT32) for _ in range(2)]
+        )
         workspace = np.empty(plan.workspace, np.uint8)
         more = [address(a) for a in affine] + ([address(workspace)] if plan.workspace else [])
-        plan.run_forward(address(x), address(mean), address(variance), address(y), *more)
+        where = address(x), address(y)
+        plan.run_forward(where[0], address(mean), address(variance), where[1], *more)
+        if plan.exact is not None and plan.exact.needed(mean, variance):
+            mean, variance = plan.exact.statistics(*where, x.shape[1])
+            given = plan.exact.given
+            given.run_forward(where[0], address(mean), address(variance), where[1], *more)
         saved = (x, mean, variance, workspace, plan.flags, *affine[:1])
         return ((y, mean, variance) if op.training else (y,)), saved
 
