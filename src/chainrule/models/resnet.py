@@ -43,7 +43,7 @@ class PaddedShortcut(Module):
 
     def forward(self, input: Tensor) -> Tensor:
         """Leave pixels out, then put channels of zeros behind."""
-        kept = input[:, :, :: self.stride, :: self.stride]
+        kept = F.avg_pool2d(input, 1, self.stride)  # as input[:, :, ::stride, ::stride], faster
         return F.pad(kept, (0, 0, 0, 0, 0, self.outputs - self.inputs))
 
     def extra_repr(self) -> str:

@@ -301,6 +301,20 @@ def test_local_response_norm_by_size(backend: Backend, channels: int) -> None:
     assert ran >= 2
 
 
+@pytest.mark.parametrize("channels", [1, 3, 5, 13, 16, 17, 33])
+@pytest.mark.parametrize("stride", [(2, 2), (1, 2), (3, 1)])
+def test_strided_convolutions_of_one_tap(
+    backend: Backend, channels: int, stride: tuple[int, int]
+) -> None:
+    """The library's fastest gradient by these weights writes beyond its scratchpad."""
+    rng = np.random.default_rng(channels)
+    for out in (1, 17):
+        x = LAYOUTS["channels last"](rng.standard_normal((2, channels, 42, 48), np.float32))
+        w = rng.standard_normal((out, channels, 1, 1), np.float32)
+        op = OPS["Conv"](stride)
+        check_case(backend, op, [x, w], [LAYOUTS["channels last"]], rng, itertools.count())
+
+
 def test_a_long_bias_with_gaps(backend: Backend) -> None:
     """Long enough that its copy's memory, were it freed too soon, is filled by the trap."""
     rng = np.random.default_rng(0)

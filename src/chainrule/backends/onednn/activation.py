@@ -21,6 +21,7 @@ from chainrule.backends.onednn.arrays import (
     is_dense,
     is_float32,
     laid_as,
+    note_finite,
     to_dense,
 )
 from chainrule.backends.onednn.backend import (
@@ -91,6 +92,7 @@ class Eltwise:
 
     forward_alg: ClassVar[int]
     backward_alg: ClassVar[int]
+    bounded: ClassVar[bool] = False  # whether no finite value overflows
 
     def alpha(self, op: Any) -> float | None:
         """Give the algorithm's parameter; None where the setting is not for the library."""
@@ -118,6 +120,8 @@ class Eltwise:
         assert plan is not None
         y = empty_as(x)
         plan.run_forward(address(x), address(y))
+        if self.bounded:
+            note_finite(y)
         return (y,), y if plan.uses_output else x
 
     def backward(
@@ -138,6 +142,7 @@ class ReLUPair(Eltwise):
     """ReLU; the gradient reads y, which the next operation mostly keeps anyway."""
 
     forward_alg, backward_alg = c.ELTWISE_RELU, c.ELTWISE_RELU_USE_DST
+    bounded = True
 
 
 @ONEDNN.kernel(LeakyReLU)
@@ -204,6 +209,7 @@ def relu_in_place(y: Array) -> bool:
         return False
     where = address(y)
     _relu_plan(y.size).run_forward(where, where)
+    note_finite(y)
     return True
 
 

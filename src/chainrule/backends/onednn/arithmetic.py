@@ -13,6 +13,7 @@ from chainrule.backends.onednn.arrays import (
     is_dense,
     is_float32,
     laid_as,
+    note_finite,
 )
 from chainrule.backends.onednn.backend import (
     ONEDNN,
@@ -70,6 +71,7 @@ class AddReLUPair(AddPair):
         if not (finite(a) and finite(b)):
             return run_reference(op, arrays)
         y = self._sum(a, b)
+        note_finite(y)
         return (y,), y
 
     def backward(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from dataclasses import dataclass
 from math import isfinite, prod
 from typing import Any
@@ -21,6 +22,7 @@ from chainrule.backends.onednn.primitives import (
     work,
 )
 from chainrule.engine.op import Array
+from chainrule.engine.written import CLOCK, version
 from chainrule.errors import BackendError
 
 FLOAT32 = np.dtype(np.float32)
@@ -175,11 +177,30 @@ def folded(rows: int) -> int:
 # Finiteness
 
 
+_known: dict[int, tuple[Any, int]] = {}
+
+
+def note_finite(x: Array) -> None:
+    """Remember that x was made of finite values in a way that gives finite ones.
+
+    As long as the array lives and is not written: the next operation need not look again.
+    """
+    key = id(x)
+    _known[key] = (weakref.ref(x, lambda _: _known.pop(key, None)), CLOCK.now)
+
+
+def _is_known(x: Array) -> bool:
+    found = _known.get(id(x))
+    return found is not None and found[0]() is x and version(x) <= found[1]
+
+
 def finite(x: Array) -> bool:
     """Tell whether the dense x is finite throughout, by its sum; False too where that overflows.
 
     A sum with a NaN or an infinity in it is a NaN or an infinity.
     """
+    if _is_known(x):
+        return True
     if x.size <= SHORT:
         flat = x.reshape(-1) if x.flags.c_contiguous else x.transpose(_LAST[x.ndim]).reshape(-1)
         with np.errstate(all="ignore"):

@@ -21,6 +21,7 @@ from chainrule.backends.onednn.arrays import (
     finite,
     folded,
     is_float32,
+    note_finite,
     to_last,
 )
 from chainrule.backends.onednn.backend import (
@@ -169,6 +170,8 @@ class BatchNormPair:
             mean, variance = plan.exact.statistics(*where, x.shape[1])
             given = plan.exact.given
             given.run_forward(where[0], address(mean), address(variance), where[1], *more)
+        if op.training and _all_finite(mean, variance, *affine):
+            note_finite(y)
         saved = (x, mean, variance, workspace, plan.flags, *affine[:1])
         return ((y, mean, variance) if op.training else (y,)), saved
 
@@ -234,6 +237,7 @@ class BatchNormReLUPair(BatchNormPair):
         if op.training:
             if not _all_finite(*outputs[1:], *arrays[1:]):
                 return run_reference(op, arrays)
+            note_finite(outputs[0])
             return outputs, (saved, None, True)
         kept = relu_in_place(outputs[0])
         return outputs, (saved, outputs[0], kept)

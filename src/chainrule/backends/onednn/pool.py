@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cached_property
 from math import prod
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from chainrule.backends.onednn.arrays import (
     empty_last,
     finite,
     is_float32,
+    note_finite,
     to_last,
 )
 from chainrule.backends.onednn.backend import (
@@ -33,6 +34,7 @@ from chainrule.backends.onednn.primitives import (
     cached,
     channels_last,
     describe,
+    planned_for,
     runtime,
     work,
 )
@@ -63,37 +65,36 @@ class PoolPlan:
         return Primitive(self._found[1], (c.DIFF_DST, c.DIFF_SRC, *more), what)
 
 
-def plan_pool(
-    alg: int, x: Shape, y: Shape, kernel: Shape, stride: Shape, padding: Shape
-) -> PoolPlan | None:
-    """Give the plan of these windows, None where the library has no fast one."""
-    key = ("pool", alg, x, y, kernel, stride, padding)
-    effort = work(prod(x) + prod(y) * prod(kernel))
-    return cached(key, lambda: _build(alg, x, y, kernel, stride, padding), effort)
+class Windows(NamedTuple):
+    """What the library is asked for: algorithm, sizes of windows, steps and padding."""
+
+    alg: int
+    kernel: Shape
+    stride: Shape
+    padding: Shape
 
 
-def _build(
-    alg: int, x: Shape, y: Shape, kernel: Shape, stride: Shape, padding: Shape
-) -> PoolPlan | None:
-    if alg != c.POOLING_MAX and prod(kernel) > LONG:
+def _build(x: Shape, y: Shape, w: Windows) -> PoolPlan | None:
+    if w.alg != c.POOLING_MAX and prod(w.kernel) > LONG:
         return None
     engine = runtime().engine
     layouts = channels_last(x), channels_last(y)
-    after = tuple(map(max, padding, reach(x, y, kernel, stride, padding)))
-    windows = (stride, kernel, (0,) * len(kernel), padding, after)
-    forward = describe("pooling_forward", engine, c.FORWARD_TRAINING, alg, *layouts, *windows)
-    if forward is None:
-        return None
-    backward = describe("pooling_backward", engine, alg, *layouts, *windows, forward)
+    after = tuple(map(max, w.padding, reach(x, y, w)))
+    settings = (w.stride, w.kernel, (0,) * len(w.kernel), w.padding, after)
+    with planned_for(work(prod(x) + prod(y) * prod(w.kernel))):
+        ends = (w.alg, *layouts, *settings)
+        forward = describe("pooling_forward", engine, c.FORWARD_TRAINING, *ends)
+        if forward is None:
+            return None
+        backward = describe("pooling_backward", engine, *ends, forward)
     if backward is None:
         return None
-    what = f"pooling {alg:#x} of {x} in windows {kernel}, steps {stride}, padding {padding}"
-    return PoolPlan((forward, backward), x, y, what)
+    return PoolPlan((forward, backward), x, y, f"{w} of {x}")
 
 
-def reach(x: Shape, y: Shape, kernel: Shape, stride: Shape, padding: Shape) -> Shape:
+def reach(x: Shape, y: Shape, w: Windows) -> Shape:
     """Tell how far the last windows reach beyond the image: ceil mode's exceed the padding."""
-    axes = zip(x[2:], y[2:], kernel, stride, padding, strict=True)
+    axes = zip(x[2:], y[2:], w.kernel, w.stride, w.padding, strict=True)
     return tuple([(out - 1) * s + k - size - p for size, out, k, s, p in axes])
 
 
@@ -104,9 +105,18 @@ def _batched(x: Array, d: int) -> Array:
 class Pool:
     """What all pooling pairs share; a subclass gives the plan of an op on a shape."""
 
+    def windows(self, op: Any, x: Shape, y: Shape) -> Windows | None:
+        """Say what to ask for (N, C, *sizes); None where the library cannot give it."""
+        raise NotImplementedError
+
     def plan(self, op: Any, x: Shape) -> PoolPlan | None:
         """Give the plan for (N, C, *sizes)."""
-        raise NotImplementedError
+        return cached((op, x), lambda: self._find(op, x))
+
+    def _find(self, op: Any, x: Shape) -> PoolPlan | None:
+        y = op.infer(Spec(x, FLOAT32))[0].shape
+        windows = self.windows(op, x, y)
+        return None if windows is None else _build(x, y, windows)
 
     def axes(self, op: Any) -> int:
         """Give the number of spatial axes."""
@@ -159,12 +169,11 @@ class MaxPoolPair(Pool):
     oneDNN's drops NaN and gives -3.4e38 for windows of -inf: such inputs go to the reference.
     """
 
-    def plan(self, op: MaxPool, x: Shape) -> PoolPlan | None:
-        """Give the plan for (N, C, *sizes)."""
+    def windows(self, op: MaxPool, x: Shape, y: Shape) -> Windows | None:
+        """Ask for the largest, where neither indices nor gaps are wanted."""
         if op.indices or max(op.dilation) > 1:
             return None
-        y = op.infer(Spec(x, FLOAT32))[0].shape
-        return plan_pool(c.POOLING_MAX, x, y, op.kernel, op.stride, op.padding)
+        return Windows(c.POOLING_MAX, op.kernel, op.stride, op.padding)
 
     def forward(self, op: Any, arrays: Sequence[Array]) -> tuple[tuple[Array, ...], Any]:
         """Give y channels-last; by the reference what is not finite."""
@@ -172,7 +181,9 @@ class MaxPoolPair(Pool):
         if not finite(x):
             return run_reference(op, arrays)
         y, workspace = self._run(op, x)
-        return (y if arrays[0].ndim == y.ndim else y[0],), (x.shape, workspace)
+        y = y if arrays[0].ndim == y.ndim else y[0]
+        note_finite(y)
+        return (y,), (x.shape, workspace)
 
     def backward(
         self, op: Any, saved: Any, gy: Any, needs: tuple[bool, ...]
@@ -209,18 +220,17 @@ class ReLUMaxPoolPair(MaxPoolPair):
 class AvgPoolPair(Pool):
     """AvgPool whose divisor is the window's size, with or without its padding."""
 
-    def plan(self, op: AvgPool, x: Shape) -> PoolPlan | None:
-        """Give the plan for (N, C, *sizes)."""
+    def windows(self, op: AvgPool, x: Shape, y: Shape) -> Windows | None:
+        """Ask for the average with the padding or without."""
+        sizes = op.kernel, op.stride, op.padding
         if op.divisor_override is not None:
             return None
-        y = op.infer(Spec(x, FLOAT32))[0].shape
         if not op.count_include_pad:
-            alg = c.POOLING_AVG_EXCLUDE_PADDING
-        elif all(map(int.__le__, reach(x, y, op.kernel, op.stride, op.padding), op.padding)):
-            alg = c.POOLING_AVG_INCLUDE_PADDING
-        else:  # the library would count what ceil mode lets stand beyond the padding
-            return None
-        return plan_pool(alg, x, y, op.kernel, op.stride, op.padding)
+            return Windows(c.POOLING_AVG_EXCLUDE_PADDING, *sizes)
+        asked = Windows(c.POOLING_AVG_INCLUDE_PADDING, *sizes)
+        # The library would count what ceil mode lets stand beyond the padding.
+        beyond = any(far > pad for far, pad in zip(reach(x, y, asked), op.padding, strict=True))
+        return None if beyond else asked
 
 
 @ONEDNN.kernel(AdaptiveAvgPool)
@@ -231,11 +241,9 @@ class AdaptiveAvgPoolPair(Pool):
         """Give the number of spatial axes."""
         return len(op.output_size)
 
-    def plan(self, op: AdaptiveAvgPool, x: Shape) -> PoolPlan | None:
-        """Give the plan for (N, C, *sizes)."""
-        y = op.infer(Spec(x, FLOAT32))[0].shape
+    def windows(self, op: AdaptiveAvgPool, x: Shape, y: Shape) -> Windows | None:
+        """Ask for averages over equal windows."""
         if 0 in y or any(size % out for size, out in zip(x[2:], y[2:], strict=True)):
             return None
         kernel = tuple([size // out for size, out in zip(x[2:], y[2:], strict=True)])
-        alg = c.POOLING_AVG_EXCLUDE_PADDING
-        return plan_pool(alg, x, y, kernel, kernel, (0,) * len(kernel))
+        return Windows(c.POOLING_AVG_EXCLUDE_PADDING, kernel, kernel, (0,) * len(kernel))

@@ -205,6 +205,11 @@ class Description:
         """Give the descriptor of one of its arguments; belongs to this description."""
         return c_void_p(runtime().query_md(self.handle, c.QUERY_ARGUMENT, arg))
 
+    def pass_on(self) -> bool:
+        """Move on to the library's next implementation; tell whether there is one that is fast."""
+        status = runtime().raw.dnnl_primitive_desc_next_impl(self.handle)
+        return status == 0 and not self.implementation.startswith("ref")
+
     def nbytes(self, arg: int) -> int:
         """Give the size of one of its arguments."""
         return int(runtime().size_of(self.layout(arg)))
