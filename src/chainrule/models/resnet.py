@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from chainrule.engine.creation import zeros
 from chainrule.engine.tensor import Tensor
 from chainrule.errors import failure
 from chainrule.models.common import images
@@ -19,6 +20,7 @@ from chainrule.nn import (
 )
 from chainrule.nn import functional as F
 from chainrule.nn.fusing import add_relu, norm_relu
+from chainrule.ops.join import cat
 
 
 def _conv(inputs: int, outputs: int, kernel: int, stride: int = 1) -> Conv2d:
@@ -44,7 +46,11 @@ class PaddedShortcut(Module):
     def forward(self, input: Tensor) -> Tensor:
         """Leave pixels out, then put channels of zeros behind."""
         kept = F.avg_pool2d(input, 1, self.stride)  # as input[:, :, ::stride, ::stride], faster
-        return F.pad(kept, (0, 0, 0, 0, 0, self.outputs - self.inputs))
+        if self.outputs == self.inputs:
+            return kept
+        n, _, h, w = kept.shape
+        more = zeros(n, h, w, self.outputs - self.inputs, dtype=kept.dtype, device=kept.device)
+        return cat((kept, more.permute(0, 3, 1, 2)), 1)  # channels-last, as the rest will be
 
     def extra_repr(self) -> str:
         """Show the channels and the stride."""

@@ -87,21 +87,15 @@ def curve(backend: str, out: Path, **options: Any) -> list[float]:
     return watch.losses
 
 
-def test_lenet5_on_digits_has_the_same_loss_curve(tmp_path: Path) -> None:
-    # Later two curves part at the first ReLU whose input rounds to the other side of 0.
-    options = {"epochs": 2}
+@pytest.mark.parametrize("seed", [0, 1])
+def test_lenet5_on_digits_has_the_same_loss_curve(tmp_path: Path, seed: int) -> None:
+    # At the default rate the curves part after some forty steps, as two runs of either do whose
+    # images are changed by a rounding: a step there doubles what small differences there are.
+    options = {"epochs": 3, "lr": 0.002, "seed": seed}
     before = convolutions()
     fast = curve("onednn", tmp_path / "fast", **options)
     assert convolutions() > before
     slow = curve("numpy", tmp_path / "slow", **options)
-    assert len(fast) == len(slow) > 80
+    assert len(fast) == len(slow) > 120
     assert fast[-1] < 0.5 * fast[0]
-    np.testing.assert_allclose(fast, slow, atol=1e-3)
-
-
-@pytest.mark.slow
-def test_a_longer_curve_at_a_small_rate(tmp_path: Path) -> None:
-    options = {"epochs": 12, "lr": 0.004}
-    fast = curve("onednn", tmp_path / "fast", **options)
-    slow = curve("numpy", tmp_path / "slow", **options)
     np.testing.assert_allclose(fast, slow, atol=1e-3)

@@ -8,7 +8,6 @@ finite goes to the reference.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
@@ -34,6 +33,7 @@ from chainrule.backends.onednn.backend import (
 from chainrule.backends.onednn.primitives import (
     Description,
     Primitive,
+    built,
     cached,
     describe,
     plain,
@@ -51,12 +51,12 @@ class EltwisePlan:
     def __init__(self, found: tuple[Description, Description], what: str) -> None:
         self._found, self.what = found, what
 
-    @cached_property
+    @built
     def run_forward(self) -> Primitive:
         """(x, y)."""
         return Primitive(self._found[0], (c.SRC, c.DST), self.what)
 
-    @cached_property
+    @built
     def run_backward(self) -> Primitive:
         """(x or y, gy, gx)."""
         data = c.DST if self.uses_output else c.SRC

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cached_property
 from math import prod
 from typing import Any
 
@@ -30,6 +29,7 @@ from chainrule.backends.onednn.primitives import (
     Shape,
     any_layout,
     buffer,
+    built,
     cached,
     channels_last,
     describe,
@@ -58,36 +58,36 @@ class ConvPlan:
         self.what = f"{op!r} of {self.x} with {self.w}"
         self._plain = plain(_grouped(op, self.w))
 
-    @cached_property
+    @built
     def run_forward(self) -> Primitive:
         """(x, w [, b], y)."""
         bias = (c.BIAS,) if self.bias else ()
         return Primitive(self._forward, (c.SRC, c.WEIGHTS, *bias, c.DST), self.what)
 
-    @cached_property
+    @built
     def run_data(self) -> Primitive:
         """(gy, w, gx)."""
         what = f"gradient by the input of {self.what}"
         return Primitive(self._data, (c.DIFF_DST, c.WEIGHTS, c.DIFF_SRC), what)
 
-    @cached_property
+    @built
     def run_weights(self) -> Primitive:
         """(x, gy, gw [, gb])."""
         bias = (c.DIFF_BIAS,) if self.bias and not self.long else ()
         what = f"gradient by the weight of {self.what}"
         return Primitive(self._weights, (c.SRC, c.DIFF_DST, c.DIFF_WEIGHTS, *bias), what)
 
-    @cached_property
+    @built
     def pack_forward(self) -> Packing:
         """From w to what `run_forward` reads."""
         return Packing(self._plain, self._forward, c.WEIGHTS, "weights")
 
-    @cached_property
+    @built
     def pack_data(self) -> Packing:
         """From w to what `run_data` reads."""
         return Packing(self._plain, self._data, c.WEIGHTS, "weights")
 
-    @cached_property
+    @built
     def unpack(self) -> Packing:
         """From what `run_weights` writes to gw."""
         return Packing(self._plain, self._weights, c.DIFF_WEIGHTS, "gradients of weights")

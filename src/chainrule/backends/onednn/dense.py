@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cached_property
 from math import prod
 from typing import Any
 
@@ -16,6 +15,7 @@ from chainrule.backends.onednn.primitives import (
     Description,
     Primitive,
     Shape,
+    built,
     c_strides,
     cached,
     describe,
@@ -37,19 +37,19 @@ class LinearPlan:
         self._forward, self._data, self._weights = found
         self.bias, self.long, self.what = bias, bias and long, what
 
-    @cached_property
+    @built
     def run_forward(self) -> Primitive:
         """(x, w [, b], y)."""
         bias = (c.BIAS,) if self.bias else ()
         return Primitive(self._forward, (c.SRC, c.WEIGHTS, *bias, c.DST), self.what)
 
-    @cached_property
+    @built
     def run_data(self) -> Primitive:
         """(gy, w, gx)."""
         what = f"gradient by the input of {self.what}"
         return Primitive(self._data, (c.DIFF_DST, c.WEIGHTS, c.DIFF_SRC), what)
 
-    @cached_property
+    @built
     def run_weights(self) -> Primitive:
         """(x, gy, gw [, gb])."""
         bias = (c.DIFF_BIAS,) if self.bias and not self.long else ()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from ctypes import c_int64
-from functools import cached_property
 from math import isfinite, prod
 from typing import Any
 
@@ -34,6 +33,7 @@ from chainrule.backends.onednn.primitives import (
     Description,
     Primitive,
     Shape,
+    built,
     cached,
     channels_last,
     describe,
@@ -55,13 +55,13 @@ class NormPlan:
         self.workspace = found[0].nbytes(c.WORKSPACE)
         self._more = (c.WORKSPACE,) if self.workspace else ()
 
-    @cached_property
+    @built
     def run_forward(self) -> Primitive:
         """(x, mean, variance, y [, weight, bias] [, workspace])."""
         args = (c.SRC, c.MEAN, c.VARIANCE, c.DST, *self.affine, *self._more)
         return Primitive(self._found[0], args, self.what)
 
-    @cached_property
+    @built
     def run_backward(self) -> Primitive:
         """(x, mean, variance, gy, gx [, weight, gweight, gbias] [, workspace])."""
         affine = (c.SCALE, c.DIFF_SCALE, c.DIFF_SHIFT) if self.affine else ()
@@ -261,12 +261,12 @@ class LRNPlan:
         self.workspace = found[0].nbytes(c.WORKSPACE)
         self._more = (c.WORKSPACE,) if self.workspace else ()
 
-    @cached_property
+    @built
     def run_forward(self) -> Primitive:
         """(x, y [, workspace])."""
         return Primitive(self._found[0], (c.SRC, c.DST, *self._more), self.what)
 
-    @cached_property
+    @built
     def run_backward(self) -> Primitive:
         """(x, gy, gx [, workspace])."""
         args = (c.SRC, c.DIFF_DST, c.DIFF_SRC, *self._more)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cached_property
 from math import prod
 from typing import Any, NamedTuple
 
@@ -31,6 +30,7 @@ from chainrule.backends.onednn.primitives import (
     Description,
     Primitive,
     Shape,
+    built,
     cached,
     channels_last,
     describe,
@@ -51,13 +51,13 @@ class PoolPlan:
         self._found, self.x, self.y, self.what = found, x, y, what
         self.workspace = found[0].nbytes(c.WORKSPACE)
 
-    @cached_property
+    @built
     def run_forward(self) -> Primitive:
         """(x, y [, workspace])."""
         more = (c.WORKSPACE,) if self.workspace else ()
         return Primitive(self._found[0], (c.SRC, c.DST, *more), self.what)
 
-    @cached_property
+    @built
     def run_backward(self) -> Primitive:
         """(gy, gx [, workspace])."""
         more = (c.WORKSPACE,) if self.workspace else ()

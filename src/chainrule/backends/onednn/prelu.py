@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cached_property
 from math import prod
 from typing import Any
 
@@ -30,6 +29,7 @@ from chainrule.backends.onednn.primitives import (
     Description,
     Primitive,
     Shape,
+    built,
     cached,
     channels_last,
     describe,
@@ -40,6 +40,9 @@ from chainrule.backends.onednn.primitives import (
 from chainrule.engine.op import Array
 from chainrule.ops.activation_channel import PReLU
 
+LONGEST = 1 << 16
+"""Values of a channel whose gradients the library adds within 1e-4."""
+
 
 class PReLUPlan:
     """PReLU of one shape, forward and backward."""
@@ -47,12 +50,12 @@ class PReLUPlan:
     def __init__(self, found: tuple[Description, Description], what: str) -> None:
         self._found, self.what = found, what
 
-    @cached_property
+    @built
     def run_forward(self) -> Primitive:
         """(x, w, y)."""
         return Primitive(self._found[0], (c.SRC, c.WEIGHTS, c.DST), self.what)
 
-    @cached_property
+    @built
     def run_backward(self) -> Primitive:
         """(x, w, gy, gx, gw)."""
         args = (c.SRC, c.WEIGHTS, c.DIFF_DST, c.DIFF_SRC, c.DIFF_WEIGHTS)
@@ -90,7 +93,7 @@ class PReLUPair:
     def supports(self, op: PReLU, arrays: Sequence[Array]) -> bool:
         """Float32, dense, and large enough."""
         x, w = arrays
-        if x.size < Limits.small or not 2 <= x.ndim <= 5:
+        if x.size < Limits.small or not 2 <= x.ndim <= 5 or x.size > LONGEST * x.shape[1]:
             return False
         return is_float32(x, w) and is_dense(x) and self._find(x, w) is not None
 

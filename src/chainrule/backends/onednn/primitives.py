@@ -14,7 +14,7 @@ from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from ctypes import byref, c_float, c_int, c_int64, c_size_t, c_uint, c_void_p
 from math import inf
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 
@@ -252,6 +252,20 @@ def describe(
 
 
 # Primitives
+
+
+class built(Generic[T]):
+    """A member that is made when it is first read; `cached_property` without its lock.
+
+    A plan belongs to one thread, and a fork while another thread builds would inherit the lock.
+    """
+
+    def __init__(self, make: Callable[[Any], T]) -> None:
+        self._make, self._name, self.__doc__ = make, make.__name__, make.__doc__
+
+    def __get__(self, owner: Any, kind: Any = None) -> T:
+        value = owner.__dict__[self._name] = self._make(owner)
+        return value
 
 
 class Primitive:

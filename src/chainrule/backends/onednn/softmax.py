@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cached_property
 from math import prod
 from typing import Any, ClassVar
 
@@ -27,6 +26,7 @@ from chainrule.backends.onednn.primitives import (
     Description,
     Primitive,
     Shape,
+    built,
     cached,
     channels_last,
     describe,
@@ -44,12 +44,12 @@ class SoftmaxPlan:
     def __init__(self, found: tuple[Description, Description], what: str) -> None:
         self._found, self.what = found, what
 
-    @cached_property
+    @built
     def run_forward(self) -> Primitive:
         """(x, y)."""
         return Primitive(self._found[0], (c.SRC, c.DST), self.what)
 
-    @cached_property
+    @built
     def run_backward(self) -> Primitive:
         """(y, gy, gx)."""
         what = f"gradient of {self.what}"
