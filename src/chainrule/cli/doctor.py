@@ -26,8 +26,8 @@ from chainrule.ops.conv import conv2d
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object, for programs.")]
 
-SLOWER = "1.2 to 1.9 times as long on one thread"
-"""What a training step on NumPy takes; LeNet-5, ResNet-18 and ResNet-20 on AVX-512."""
+SLOWER = "2.3 to 2.7 times as long"
+"""What a training step on NumPy takes: LeNet-5, ResNet-18 and 20, two threads, AVX-512."""
 
 EXTRAS = {
     "matplotlib": "`chainrule train` draws no curves",
