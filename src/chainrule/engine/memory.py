@@ -14,7 +14,7 @@ from functools import cache
 from typing import Any
 
 _TRIM_THRESHOLD, _MMAP_MAX = -1, -4  # the names of mallopt, in malloc.h
-_MOST_KEPT = (1 << 31) - 1
+_MOST_KEPT, _LITTLE = (1 << 31) - 1, 32 << 20
 _SETTINGS = ("MALLOC_MMAP_MAX_", "MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_")
 
 
@@ -40,6 +40,22 @@ def keep_freed_memory() -> bool:
         return False
     done = library.mallopt(_MMAP_MAX, 0) and library.mallopt(_TRIM_THRESHOLD, _MOST_KEPT)
     return bool(done)
+
+
+def keep_little_freed_memory() -> bool:
+    """Return what was freed, and from now on keep 32 MB at the end of the heap at most.
+
+    For work whose shapes keep changing, where what is kept for the same shape again only adds up.
+    Does nothing, and tells so, unless `keep_freed_memory` is in force.
+
+    >>> from chainrule.engine.memory import keep_little_freed_memory
+    >>> keep_little_freed_memory() in (True, False)
+    True
+    """
+    if not keep_freed_memory():
+        return False
+    return_freed_memory()
+    return bool(_glibc().mallopt(_TRIM_THRESHOLD, _LITTLE))
 
 
 def return_freed_memory() -> bool:

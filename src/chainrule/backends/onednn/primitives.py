@@ -20,8 +20,9 @@ import numpy as np
 
 from chainrule.backends.onednn import constants as c
 from chainrule.backends.onednn.library import Library
+from chainrule.engine.memory import keep_little_freed_memory
 from chainrule.engine.threads import BUDGET, get_num_threads
-from chainrule.errors import BackendError
+from chainrule.errors import BackendError, expect
 
 T = TypeVar("T")
 Shape = tuple[int, ...]
@@ -37,6 +38,9 @@ _STATUS = {
 _DECLINED = (2, 3)  # of a description: the library has no such primitive
 
 
+SHAPES_CHANGE = 16
+"""Plans that leave the cache before less freed memory is kept, since shapes keep changing."""
+
 LIGHT = 20.0
 """Microseconds of one thread's work that are not worth waking another; measured."""
 
@@ -44,6 +48,9 @@ LIGHT = 20.0
 def work(elements: float, products: float = 0.0) -> float:
     """Estimate one thread's microseconds for so many elements passed over and multiply-adds."""
     return elements / 2000 + products / 30000
+
+
+PLANS = "CHAINRULE_ONEDNN_PLANS"
 
 
 class _Cache:
@@ -118,6 +125,10 @@ class _Current:
 
 def start(library: Library) -> None:
     """Make the library the one that serves this process."""
+    asked = os.environ.get(PLANS, "").strip()
+    if asked:
+        expect(asked.isdecimal() and int(asked) >= 1, PLANS, "a whole number from 1", value=asked)
+        CACHE.size = int(asked)
     _Current.runtime = Runtime(library)
     _Current.thread = _Thread()
 
@@ -337,7 +348,7 @@ class _Thread(threading.local):
         self.stream = stream.value
         self.plans: OrderedDict[Hashable, Any] = OrderedDict()
         self.buffers: dict[int, tuple[int, int, Any]] = {}
-        self.version, self.budget, self.threads = -1, 0, 0
+        self.version, self.budget, self.threads, self.evicted = -1, 0, 0, 0
 
     def obey(self) -> None:
         """Have OpenMP use the budget's number of threads from here on, in this thread.
@@ -424,4 +435,7 @@ def cached(key: Hashable, build: Callable[[], T], effort: float = inf) -> T:
     plans[key] = plan
     while len(plans) > CACHE.size:
         plans.popitem(last=False)
+        thread.evicted += 1
+        if thread.evicted % SHAPES_CHANGE == 0:
+            keep_little_freed_memory()
     return plan
