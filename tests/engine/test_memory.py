@@ -1,4 +1,4 @@
-"""Freed memory that is kept, in fresh processes since a process is told once; aligned arrays."""
+"""Freed memory that is kept, in fresh processes since a process is told once."""
 
 from __future__ import annotations
 
@@ -149,3 +149,28 @@ def test_other_c_libraries_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> No
 
     monkeypatch.setattr(memory.ctypes, "CDLL", refuse)
     assert memory._glibc.__wrapped__() is None
+
+
+@glibc
+def test_little_is_kept_once_that_is_asked_for() -> None:
+    code = """
+from chainrule.engine.memory import keep_little_freed_memory
+keep_freed_memory()
+before = resident()
+used(4, 100)
+kept = resident() - before
+told = keep_little_freed_memory()
+returned = resident() - before
+used(4, 100)
+print(told, kept > 300, returned < 50, resident() - before < 50)
+"""
+    assert run(code) == ["True"] * 4
+
+
+@glibc
+def test_little_is_not_asked_for_where_the_user_has_set_the_allocator() -> None:
+    code = """
+from chainrule.engine.memory import keep_little_freed_memory
+print(keep_little_freed_memory())
+"""
+    assert run(code, MALLOC_TRIM_THRESHOLD_="1000000") == ["False"]

@@ -87,13 +87,13 @@ def count_primitives(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def traps(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Fill freed and new memory with values that show, and watch the ends of shared buffers."""
-    from chainrule.backends.onednn import primitives
+    from chainrule.backends.onednn import runtime
 
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt:
         mallopt(PERTURB, TRAP)
     zones: dict[tuple[int, int], int] = {}
-    buffer, fence = primitives._Thread.buffer, bytes(range(256)) * 256
+    buffer, fence = runtime.Thread.buffer, bytes(range(256)) * 256
 
     def check() -> None:
         for where in zones.values():
@@ -108,7 +108,7 @@ def traps(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         zones[id(self.plans), slot] = start + nbytes
         return start
 
-    monkeypatch.setattr(primitives._Thread, "buffer", watched)
+    monkeypatch.setattr(runtime.Thread, "buffer", watched)
     yield
     check()
     if mallopt:

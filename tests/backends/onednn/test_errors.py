@@ -16,7 +16,7 @@ from tests.backends.onednn.conftest import BACKEND
 from tests.backends.onednn.grid import cases
 
 if BACKEND:
-    from chainrule.backends.onednn import primitives
+    from chainrule.backends.onednn import runtime
 
 pytestmark = pytest.mark.usefixtures("no_limits")
 PAIRS = sorted(op.__name__ for op in BACKEND.table) if BACKEND else []
@@ -48,7 +48,7 @@ def test_a_forward_that_fails(backend: Backend, name: str, monkeypatch: pytest.M
     with cr.use_backend("onednn"):
         right = apply_all(op, *tensors(arrays))[0].array
         with monkeypatch.context() as patch:
-            patch.setattr(primitives.runtime(), "execute", lambda *_: 5)
+            patch.setattr(runtime.runtime(), "execute", lambda *_: 5)
             with pytest.raises(BackendError) as caught:
                 apply_all(op, *tensors(arrays))
         tells(caught.value, "runtime_error", op, arrays[0].shape)
@@ -64,7 +64,7 @@ def test_a_backward_that_fails(
         inputs = tensors(arrays)
         y = apply_all(op, *inputs)[0]
         with monkeypatch.context() as patch:
-            patch.setattr(primitives.runtime(), "execute", lambda *_: 5)
+            patch.setattr(runtime.runtime(), "execute", lambda *_: 5)
             with pytest.raises(BackendError) as caught:
                 y.backward(cr.ones(*y.shape))
         tells(caught.value, "runtime_error", op, arrays[0].shape, y.shape)
@@ -75,10 +75,10 @@ def test_a_primitive_that_cannot_be_built(
     backend: Backend, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     op, arrays = fast_case(backend, name)
-    primitives._Current.thread.plans.clear()
+    runtime.Current.thread.plans.clear()
     with cr.use_backend("onednn"):
         with monkeypatch.context() as patch:
-            patch.setattr(primitives.runtime().raw, "dnnl_primitive_create", lambda *_: 1)
+            patch.setattr(runtime.runtime().raw, "dnnl_primitive_create", lambda *_: 1)
             with pytest.raises(BackendError) as caught:
                 apply_all(op, *tensors(arrays))
         tells(caught.value, "out_of_memory", op, arrays[0].shape)
@@ -90,8 +90,8 @@ def test_a_description_that_fails(
     backend: Backend, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     op, arrays = fast_case(backend, name)
-    primitives._Current.thread.plans.clear()
-    run = primitives.runtime()
+    runtime.Current.thread.plans.clear()
+    run = runtime.runtime()
     creators = _creators(run.raw)
     with cr.use_backend("onednn"):
         with monkeypatch.context() as patch:
@@ -101,13 +101,13 @@ def test_a_description_that_fails(
                 apply_all(op, *tensors(arrays))
         tells(caught.value, "out_of_memory", op, arrays[0].shape)
         with monkeypatch.context() as patch:  # what the library does not have, the reference does
-            primitives._Current.thread.plans.clear()
+            runtime.Current.thread.plans.clear()
             for creator in creators:
                 patch.setattr(run.raw, creator, lambda *_: 3)
             before = backend.calls[name]
             apply_all(op, *tensors(arrays))
             assert (backend.calls[name] == before) or name == "Matmul"
-        primitives._Current.thread.plans.clear()
+        runtime.Current.thread.plans.clear()
 
 
 def _creators(raw: Any) -> list[str]:
@@ -123,7 +123,7 @@ def _creators(raw: Any) -> list[str]:
 
 
 def test_an_unknown_status_is_told() -> None:
-    assert "status 77" in str(primitives.failed(77, "this"))
+    assert "status 77" in str(runtime.failed(77, "this"))
 
 
 @pytest.mark.parametrize("name", PAIRS)

@@ -20,8 +20,8 @@ from chainrule.errors import BackendError
 from tests.backends.onednn.conftest import BACKEND
 
 if BACKEND:
-    from chainrule.backends.onednn import primitives
-    from chainrule.backends.onednn.primitives import CACHE, set_cache_size
+    from chainrule.backends.onednn import runtime
+    from chainrule.backends.onednn.runtime import CACHE, set_cache_size
 
 pytestmark = pytest.mark.usefixtures("no_limits")
 ROOT = Path(__file__).parents[3]
@@ -31,7 +31,7 @@ ROOT = Path(__file__).parents[3]
 def small_cache() -> Iterator[None]:
     """Keep four plans, none of them from before."""
     before = CACHE.size
-    primitives._Current.thread.plans.clear()
+    runtime.Current.thread.plans.clear()
     set_cache_size(4)
     yield
     set_cache_size(before)
@@ -41,7 +41,7 @@ def small_cache() -> Iterator[None]:
 def alive(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     """Count the C objects that were made here and are not destroyed yet, by what destroys them."""
     counts: Counter[str] = Counter()
-    made, lost = primitives._Owner.__init__, primitives._Owner.__del__
+    made, lost = runtime.Owner.__init__, runtime.Owner.__del__
     mine: set[int] = set()
 
     def init(self: Any, handle: Any, destroy: Any) -> None:
@@ -55,8 +55,8 @@ def alive(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
             counts[self._destroy.__name__] -= 1
         lost(self)
 
-    monkeypatch.setattr(primitives._Owner, "__init__", init)
-    monkeypatch.setattr(primitives._Owner, "__del__", delete)
+    monkeypatch.setattr(runtime.Owner, "__init__", init)
+    monkeypatch.setattr(runtime.Owner, "__del__", delete)
     return counts
 
 
@@ -79,21 +79,21 @@ def test_plans_are_bounded_and_destroyed(
     assert alive["dnnl_primitive_destroy"] >= 3
     for size in range(3, 60):
         convolve(backend, size)
-        assert len(primitives._Current.thread.plans) <= 4
+        assert len(runtime.Current.thread.plans) <= 4
     gc.collect()
     each = 8  # primitives of a plan: three, and the packings
     assert 0 < alive["dnnl_primitive_destroy"] <= 4 * each
     assert alive["dnnl_primitive_desc_destroy"] <= 4 * each
     assert alive["dnnl_memory_destroy"] <= 4 * each * 5
     assert np.array_equal(convolve(backend, 3), first)
-    primitives._Current.thread.plans.clear()
+    runtime.Current.thread.plans.clear()
     gc.collect()
     assert not +alive
 
 
 def test_the_least_recently_used_leaves_first(backend: Backend, small_cache: None) -> None:
     def keys() -> list[Any]:
-        return list(primitives._Current.thread.plans)
+        return list(runtime.Current.thread.plans)
 
     convolve(backend, 3)
     (kept,) = keys()
@@ -123,7 +123,7 @@ def test_a_cache_of_one(backend: Backend, small_cache: None) -> None:
                 continue
             gys = run.upstream(np.random.default_rng(number), LAYOUTS["C order"])
             run.backward(gys, (True,) * len(arrays))
-            assert len(primitives._Current.thread.plans) == 1
+            assert len(runtime.Current.thread.plans) == 1
             ran += 1
     assert ran > 40
 
@@ -139,7 +139,7 @@ import sys
 import numpy as np
 import chainrule as cr
 from chainrule.backends.onednn.backend import Limits
-from chainrule.backends.onednn.primitives import set_cache_size
+from chainrule.backends.onednn.runtime import set_cache_size
 from tests.backends.onednn import network
 
 for name, value in list(vars(Limits).items()):

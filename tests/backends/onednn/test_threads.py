@@ -155,13 +155,13 @@ def test_many_threads_share_one_pair(backend: Backend, no_limits: None) -> None:
 
 
 def test_a_thread_that_ends_frees_its_plans(no_limits: None) -> None:
-    from chainrule.backends.onednn import primitives
+    from chainrule.backends.onednn import runtime
 
     known: list[weakref.ref[Any]] = []
 
     def work() -> None:
         network.train(1, steps=1)
-        plans = primitives._Current.thread.plans
+        plans = runtime.Current.thread.plans
         assert len(plans) > 8
         known.extend(weakref.ref(p) for p in plans.values() if hasattr(p, "__weakref__"))
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from chainrule.backends.onednn.backend import ONEDNN
 from chainrule.backends.onednn.library import about, search
-from chainrule.backends.onednn.primitives import start
+from chainrule.backends.onednn.runtime import start
 from chainrule.errors import BackendError
 
 __all__ = ["BACKEND", "about"]

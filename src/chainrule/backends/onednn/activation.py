@@ -30,16 +30,8 @@ from chainrule.backends.onednn.backend import (
     reference_backward,
     run_reference,
 )
-from chainrule.backends.onednn.primitives import (
-    Description,
-    Primitive,
-    built,
-    cached,
-    describe,
-    plain,
-    runtime,
-    work,
-)
+from chainrule.backends.onednn.primitives import Description, Primitive, built, describe, plain
+from chainrule.backends.onednn.runtime import cached, runtime, work
 from chainrule.engine.op import Array
 from chainrule.ops.activation import ELU, LeakyReLU, ReLU, Sigmoid, Softplus, Tanh
 from chainrule.ops.formulas import drop

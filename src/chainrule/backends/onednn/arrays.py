@@ -10,17 +10,8 @@ from typing import Any
 import numpy as np
 
 from chainrule.backends.onednn import constants as c
-from chainrule.backends.onednn.primitives import (
-    Description,
-    Primitive,
-    Shape,
-    cached,
-    describe,
-    plain,
-    planned_for,
-    runtime,
-    work,
-)
+from chainrule.backends.onednn.primitives import Description, Primitive, Shape, describe, plain
+from chainrule.backends.onednn.runtime import cached, planned_for, runtime, work
 from chainrule.engine.op import Array
 from chainrule.engine.written import CLOCK, version
 from chainrule.errors import BackendError

@@ -8,7 +8,8 @@ import numpy as np
 
 from chainrule.backends.onednn import constants as c
 from chainrule.backends.onednn.arrays import address, empty_as, is_dense, is_float32, laid_as
-from chainrule.backends.onednn.primitives import Primitive, cached, describe, plain, runtime, work
+from chainrule.backends.onednn.primitives import Primitive, describe, plain
+from chainrule.backends.onednn.runtime import cached, runtime, work
 from chainrule.engine.dispatch import Backend
 from chainrule.engine.memory import keep_freed_memory
 from chainrule.engine.op import Array

@@ -28,16 +28,12 @@ from chainrule.backends.onednn.primitives import (
     Primitive,
     Shape,
     any_layout,
-    buffer,
     built,
-    cached,
     channels_last,
     describe,
     plain,
-    planned_for,
-    runtime,
-    work,
 )
+from chainrule.backends.onednn.runtime import buffer, cached, planned_for, runtime, work
 from chainrule.engine.op import Array, Spec
 from chainrule.ops.conv import Conv
 from chainrule.ops.fused import ConvReLU

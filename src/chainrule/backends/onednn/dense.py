@@ -17,13 +17,11 @@ from chainrule.backends.onednn.primitives import (
     Shape,
     built,
     c_strides,
-    cached,
     describe,
     plain,
-    runtime,
     strided,
-    work,
 )
+from chainrule.backends.onednn.runtime import cached, runtime, work
 from chainrule.engine.op import Array
 from chainrule.errors import BackendError
 from chainrule.ops.linear import Linear

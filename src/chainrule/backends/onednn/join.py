@@ -24,14 +24,12 @@ from chainrule.backends.onednn.backend import ONEDNN, Limits
 from chainrule.backends.onednn.primitives import (
     Primitive,
     Shape,
-    cached,
     channels_last,
     describe,
     plain,
-    runtime,
     strided,
-    work,
 )
+from chainrule.backends.onednn.runtime import cached, runtime, work
 from chainrule.engine.op import Array
 from chainrule.ops.join import Cat
 

@@ -34,12 +34,10 @@ from chainrule.backends.onednn.primitives import (
     Primitive,
     Shape,
     built,
-    cached,
     channels_last,
     describe,
-    runtime,
-    work,
 )
+from chainrule.backends.onednn.runtime import cached, runtime, work
 from chainrule.engine.op import Array
 from chainrule.ops.fused import BatchNormReLU
 from chainrule.ops.norm import BatchNorm, LocalResponseNorm

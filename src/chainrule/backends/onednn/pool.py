@@ -31,13 +31,10 @@ from chainrule.backends.onednn.primitives import (
     Primitive,
     Shape,
     built,
-    cached,
     channels_last,
     describe,
-    planned_for,
-    runtime,
-    work,
 )
+from chainrule.backends.onednn.runtime import cached, planned_for, runtime, work
 from chainrule.engine.op import Array, Spec
 from chainrule.ops.fused import ReLUMaxPool
 from chainrule.ops.pool_average import AdaptiveAvgPool, AvgPool

@@ -30,13 +30,11 @@ from chainrule.backends.onednn.primitives import (
     Primitive,
     Shape,
     built,
-    cached,
     channels_last,
     describe,
     plain,
-    runtime,
-    work,
 )
+from chainrule.backends.onednn.runtime import cached, runtime, work
 from chainrule.engine.op import Array
 from chainrule.ops.activation_channel import PReLU
 
