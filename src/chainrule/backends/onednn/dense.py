@@ -126,8 +126,11 @@ class LinearPair:
             gw, gb = np.empty(w.shape, FLOAT32), np.empty(w.shape[0] if bias else 0, FLOAT32)
             more = [address(gb)] if bias else []
             plan.run_weights(address(x), address(g), address(gw), *more)
+            rows = g.reshape(-1, w.shape[0])
             if plan.long:
-                gb = column_sums(g.reshape(-1, w.shape[0]))
+                gb = column_sums(rows)
+            if rows.shape[0] > LONG and w.size <= PART:
+                gw = long_product(rows, x.reshape(-1, w.shape[1]))
         wanted = zip((gx, gw, gb), needs, strict=False)
         return tuple([value if need else None for value, need in wanted])
 
@@ -192,6 +195,19 @@ def column_sums(x: Array) -> Array:
         total: Array = np.add.reduce(sums, axis=0, dtype=np.float64)
         total += np.add.reduce(x[parts * PART :], axis=0, dtype=np.float64)
     result: Array = total.astype(FLOAT32)
+    return result
+
+
+def long_product(a: Array, b: Array) -> Array:
+    """Give a^T b for (rows, m) and (rows, k) of many rows and few columns, summed as above."""
+    parts = a.shape[0] // PART
+    whole = parts * PART
+    first, second = (x[:whole].reshape(parts, PART, -1) for x in (a, b))
+    sums = multiply(first.swapaxes(1, 2), second)
+    with np.errstate(all="ignore"):
+        total: Array = np.add.reduce(sums, axis=0, dtype=np.float64)
+        total += a[whole:].T.astype(np.float64) @ b[whole:]
+        result: Array = total.astype(FLOAT32)
     return result
 
 

@@ -136,7 +136,11 @@ def _four(x: Shape) -> Shape:
 
 @ONEDNN.kernel(BatchNorm)
 class BatchNormPair:
-    """BatchNorm, in training and with given statistics."""
+    """BatchNorm, in training and with given statistics.
+
+    A NaN or an infinity in x makes its channel's mean NaN or infinite, so that a look at the (C,)
+    values tells; what is not finite, or has no deviation, is the reference's.
+    """
 
     def _flags(self, op: BatchNorm, count: int) -> int:
         affine = count == (3 if op.training else 5)
@@ -160,6 +164,8 @@ class BatchNormPair:
         mean, variance = (
             rest[:2] if not op.training else [np.empty(x.shape[1], FLOAT32) for _ in range(2)]
         )
+        if not op.training and not (_all_finite(*rest) and (variance + op.eps > 0).all()):
+            return run_reference(op, arrays)
         workspace = np.empty(plan.workspace, np.uint8)
         more = [address(a) for a in affine] + ([address(workspace)] if plan.workspace else [])
         where = address(x), address(y)
@@ -168,7 +174,9 @@ class BatchNormPair:
             mean, variance = plan.exact.statistics(*where, x.shape[1])
             given = plan.exact.given
             given.run_forward(where[0], address(mean), address(variance), where[1], *more)
-        if op.training and _all_finite(mean, variance, *affine):
+        if op.training and not _all_finite(mean, variance, *affine):
+            return run_reference(op, arrays)
+        if op.training:
             note_finite(y)
         saved = (x, mean, variance, workspace, plan.flags, *affine[:1])
         return ((y, mean, variance) if op.training else (y,)), saved
@@ -177,6 +185,8 @@ class BatchNormPair:
         self, op: BatchNorm, saved: Any, gy: Any, needs: tuple[bool, ...]
     ) -> tuple[Array | None, ...]:
         """Give gx channels-last, and the gradients of all other inputs."""
+        if isinstance(saved, ByReference):
+            return reference_backward(op, saved, gy, needs)
         x, mean, variance, workspace, flags, *weight = saved
         plan = plan_norm(_four(x.shape), op.eps, flags)
         assert plan is not None
@@ -222,8 +232,7 @@ def _all_finite(*arrays: Array) -> bool:
 class BatchNormReLUPair(BatchNormPair):
     """BatchNormReLU: fused in training, with a bit for each element; in place otherwise.
 
-    The fused form turns NaN into 0.  A NaN or an infinity in x makes its channel's mean NaN or
-    infinite, so that a look at the (C,) values tells, and the reference keeps them.
+    The fused form turns NaN into 0, but for that look at the statistics.
     """
 
     def _flags(self, op: BatchNorm, count: int) -> int:
@@ -232,10 +241,9 @@ class BatchNormReLUPair(BatchNormPair):
     def forward(self, op: Any, arrays: Sequence[Array]) -> tuple[tuple[Array, ...], Any]:
         """As BatchNorm; save y where no workspace knows its zeros."""
         outputs, saved = super().forward(op, arrays)
+        if isinstance(saved, ByReference):
+            return outputs, saved
         if op.training:
-            if not _all_finite(*outputs[1:], *arrays[1:]):
-                return run_reference(op, arrays)
-            note_finite(outputs[0])
             return outputs, (saved, None, True)
         kept = relu_in_place(outputs[0])
         return outputs, (saved, outputs[0], kept)
