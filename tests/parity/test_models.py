@@ -211,6 +211,30 @@ def test_network(
         close("in evaluation", ours.eval()(a), theirs.eval()(b), rtol)
 
 
+@pytest.mark.parametrize(
+    ("name", "build", "shape"),
+    [
+        ("alexnet", lambda: alexnet(4), (2, 3, 127, 127)),
+        ("vgg16", lambda: vgg16(4), (2, 3, 32, 64)),
+    ],
+)
+def test_the_default_backend_in_float32(name: str, build: Any, shape: Any) -> None:
+    """As a whole: a ReLU whose input rounds to the other side of 0 changes single entries."""
+    cr.manual_seed(0)
+    ours, theirs = create_model(name, 4, dropout=0.0), build()
+    copied(ours, theirs, "float32")
+    x = np.random.default_rng(0).standard_normal(shape).astype("float32")
+    y, z = ours(cr.tensor(x)), theirs(torch.tensor(x))
+    close("scores", y, z, 2e-4)
+    cr.nn.functional.cross_entropy(y, cr.tensor([1, 3])).backward()
+    torch.nn.functional.cross_entropy(z, torch.tensor([1, 3])).backward()
+    parameters = dict(theirs.named_parameters())
+    for path, p in ours.named_parameters():
+        wanted = parameters[path].grad.numpy()
+        apart = np.linalg.norm(p.grad.numpy() - wanted)
+        assert apart <= 2e-2 * np.linalg.norm(wanted), (path, apart)
+
+
 @pytest.mark.parametrize("size", [28, 32])
 def test_lenet5(size: int) -> None:
     theirs = nn.Sequential(
