@@ -97,6 +97,13 @@ class Backend:
         """Give a + b, in `out` if it is given: how gradients are added where branches meet."""
         return self.reference.xp.add(a, b, out=out)
 
+    def scale_add(self, a: Any, b: Any, scale_a: float, scale_b: float) -> bool:
+        """Make scale_a * a + scale_b * b in the memory of the flat a: what optimisers do.
+
+        False, and nothing is done, where the backend has nothing faster than NumPy.
+        """
+        return False
+
     def enter(self) -> None:
         """Prepare, when this becomes the process's backend."""
 

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from chainrule.engine.dispatch import current_backend
 from chainrule.engine.op import Array
 from chainrule.engine.workers import run_all
 from chainrule.errors import KindError, failure
@@ -124,6 +125,8 @@ class SGD(Optimizer):
                 rule.descend(first, *arrays)
             elif size < _LARGE:
                 self._blocks(rule, first, arrays)
+            elif not first and rule.on_backend(*arrays):
+                pass
             else:
                 pieces = [slice(i, i + _SHARE) for i in range(0, size, _SHARE)]
                 parts = [_part(arrays, piece) for piece in pieces]
@@ -188,6 +191,26 @@ class _Rule(NamedTuple):
                 np.add(v, d if self.kept is None else np.multiply(d, self.kept, two), v)
             d = np.add(d, np.multiply(v, self.momentum, two), two) if self.nesterov else v
         np.subtract(w, np.multiply(d, self.rate, two), w)
+
+    def on_backend(self, w: Array, g: Array, v: Array | None) -> bool:
+        """Change w and v as `descend` does, by the backend's scaled sums; False if it has none.
+
+        With v = m v + g + c w, w becomes w - r v, or ahead of it (1 - r c) w - r g - r m v.
+        """
+        if v is None or self.momentum is None or self.kept is not None:
+            return False
+        add, rate, m = current_backend().scale_add, float(self.rate), float(self.momentum)
+        decay = 0.0 if self.decay is None else float(self.decay)
+        if not add(v, g, m, -1.0 if self.maximize else 1.0):
+            return False
+        if decay:
+            add(v, w, 1.0, decay)
+        if self.nesterov:
+            add(w, g, 1.0 - rate * decay, rate if self.maximize else -rate)
+            add(w, v, 1.0, -rate * m)
+        else:
+            add(w, v, 1.0, -rate)
+        return True
 
 
 def _rule(dtype: Any, group: Group) -> _Rule:

@@ -22,6 +22,7 @@ class Limits:
     small = 1 << 11  # elements
     product = 1 << 18  # multiply-adds
     sum = 1 << 15  # elements of two gradients that meet
+    update = 1 << 17  # elements of a parameter
 
 
 class OneDNN(Backend):
@@ -40,6 +41,20 @@ class OneDNN(Backend):
         plan(address(a), address(b), address(y))
         return y
 
+    def scale_add(self, a: Any, b: Any, scale_a: float, scale_b: float) -> bool:
+        """Make scale_a * a + scale_b * b in a, with all threads, where the arrays are large."""
+        if a.size < Limits.update or not is_float32(a, b) or a.ndim != 1:
+            return False
+        if not (a.flags.c_contiguous and b.flags.c_contiguous):
+            return False
+        plan = cached(("scale add", a.size), lambda: _build_scaled(a.size))
+        if plan is None:
+            return False
+        first, second = (np.array([scale], np.float32) for scale in (scale_a, scale_b))
+        where = address(a)
+        plan(where, address(b), address(first), address(second), where)
+        return True
+
     def enter(self) -> None:
         """Hold BLAS, whose threads would spin against OpenMP's; keep what arrays free."""
         hold_blas()
@@ -56,6 +71,15 @@ ONEDNN = OneDNN("onednn")
 def sum_plan(size: int, relu: bool) -> Primitive | None:
     """Give (a, b, y) -> a + b or max(a + b, 0), None where the library has no fast one."""
     return cached(("add", size, relu), lambda: _build_sum(size, relu), work(3 * size))
+
+
+def _build_scaled(size: int) -> Primitive | None:
+    engine, flat = runtime().engine, plain((size,))
+    description = describe("binary", engine, c.BINARY_ADD, flat, flat, flat, scaled=True)
+    if description is None:
+        return None
+    args = (c.SRC, c.SRC_1, c.SCALE_0, c.SCALE_1, c.DST)
+    return Primitive(description, args, f"scaled sum of two arrays of {size}")
 
 
 def _build_sum(size: int, relu: bool) -> Primitive | None:

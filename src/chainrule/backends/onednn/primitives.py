@@ -66,12 +66,14 @@ def c_strides(shape: Shape) -> Shape:
     return tuple(reversed(strides))
 
 
-def _attributes(relu: bool) -> Owner:
-    """Make a primitive's attributes: the caller's scratchpad, and ReLU on its result if wanted."""
+def _attributes(relu: bool, scaled: bool) -> Owner:
+    """Make a primitive's attributes: the caller's scratchpad, ReLU and scales if wanted."""
     run, attr = runtime(), c_void_p()
     run.call("primitive_attr_create", byref(attr))
     owner = Owner(attr, run.raw.dnnl_primitive_attr_destroy)
     run.call("primitive_attr_set_scratchpad_mode", attr, c.SCRATCHPAD_USER)
+    for source in (c.SRC, c.SRC_1) if scaled else ():
+        run.call("primitive_attr_set_scales_mask", attr, source, 0)
     if relu:
         ops = c_void_p()
         run.call("post_ops_create", byref(ops))
@@ -125,16 +127,18 @@ def describe(
     kind: str,
     *arguments: Any,
     relu: bool = False,
+    scaled: bool = False,
     slow: bool = False,
 ) -> Description | None:
     """Ask for a primitive: dnnl_KIND_primitive_desc_create with these arguments.
 
     Tuples become dims, floats C floats, descriptors their handles; attributes come last: with
-    `relu` the result is replaced by its max with 0.  None where the library has no such
+    `relu` the result is replaced by its max with 0, with `scaled` the two sources are multiplied
+    by the numbers at SCALE_0 and SCALE_1 first.  None where the library has no such
     primitive, or (unless `slow`) only a reference implementation.
     """
     run, handle = runtime(), c_void_p()
-    attributes = _attributes(relu)
+    attributes = _attributes(relu, scaled)
     create = getattr(run.raw, f"dnnl_{kind}_primitive_desc_create")
     converted = [_c(argument) for argument in arguments]
     status = create(byref(handle), *converted, attributes.handle)
@@ -183,7 +187,12 @@ class Primitive:
         self._primitive = handle.value
         self._scratch = description.nbytes(c.SCRATCHPAD)
         every = [*args, c.SCRATCHPAD] if self._scratch else list(args)
-        self._addresses = [self._memory(run, description.layout(arg)) for arg in every]
+        number = plain((1,))  # of a scale, for which the description has no layout
+        layouts = [
+            number.handle if arg in (c.SCALE_0, c.SCALE_1) else description.layout(arg)
+            for arg in every
+        ]
+        self._addresses = [self._memory(run, layout) for layout in layouts]
         self._arguments = (_Argument * len(every))(
             *[_Argument(arg, memory) for arg, memory in zip(every, self._addresses, strict=True)]
         )
