@@ -50,11 +50,16 @@ docs: .venv/.docs ## write the reference pages to build/docs
 clean: ## remove the environments and caches; runs/ stays
 	rm -rf .venv .venv-bench .venv-parity build dist htmlcov .coverage .coverage.*
 	rm -rf .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -f src/chainrule/native/libchainrule.so
 	find src tests tools benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # --- environments ---------------------------------------------------------------------------
-# A stamp says that an installation is finished.  It is stale when pyproject.toml is newer, and
-# also when the checkout was moved or the interpreter has gone, which no date would tell.
+# A stamp says that an installation is finished.  It is stale when pyproject.toml is newer or a
+# source of the compiled kernels, which the installation builds, and also when the checkout was
+# moved or the interpreter has gone, which no date would tell.
+
+native := src/chainrule/native
+built := pyproject.toml hatch_build.py $(native)/sources.py $(native)/source $(wildcard $(native)/source/*)
 
 stale = $(shell test "$$(cat $(1)/.where 2>/dev/null)" = "$$(pwd)" && $(1)/bin/python -c "" >/dev/null 2>&1 || echo FORCE)
 comma := ,
@@ -76,17 +81,17 @@ define install
 @touch $@
 endef
 
-.venv/.demo: pyproject.toml $(call stale,.venv)
+.venv/.demo: $(built) $(call stale,.venv)
 	$(call install,.venv,--editable ".[demo]")
 
-.venv/.dev: pyproject.toml $(call stale,.venv)
+.venv/.dev: $(built) $(call stale,.venv)
 	$(call install,.venv,--editable ".[dev]")
 
-.venv/.docs: pyproject.toml $(call stale,.venv)
+.venv/.docs: $(built) $(call stale,.venv)
 	$(call install,.venv,--editable ".[demo$(comma)docs]")
 
-.venv-parity/.parity: pyproject.toml Makefile $(call stale,.venv-parity)
+.venv-parity/.parity: $(built) Makefile $(call stale,.venv-parity)
 	$(call install,.venv-parity,--editable . hypothesis pytest "torch==2.13.0")
 
-.venv-bench/.bench: pyproject.toml Makefile $(call stale,.venv-bench)
+.venv-bench/.bench: $(built) Makefile $(call stale,.venv-bench)
 	$(call install,.venv-bench,--editable ".[demo]" psutil "torch==2.13.0")

@@ -62,6 +62,8 @@ def shown(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str]]:
 
 
 Shown = Callable[..., tuple[int, str]]
+KERNELS = {"path": "/x/libchainrule.so", "instruction_set": "AVX2", "reason": ""}
+WITHOUT = f"missing        own kernels: without them {doctor.NO_KERNELS}; "
 
 
 def test_it_shows_what_computes_here(shown: Shown) -> None:
@@ -125,6 +127,44 @@ def test_a_processor_without_avx2() -> None:
     assert found["backend"]["name"] == "numpy"
     assert "AVX2 is needed" in found["onednn"]["refused"][0]["reason"]
     assert any("AVX2 is needed" in text for text in found["missing"])
+
+
+def test_kernels_of_our_own(monkeypatch: pytest.MonkeyPatch, shown: Shown) -> None:
+    library = {"version": "3.9", "refused": [], "instruction_set": "AVX2", "path": "/y"}
+    monkeypatch.setattr(doctor, "_library", lambda: {**library, "reason": ""})
+    monkeypatch.setattr(doctor, "_kernels", lambda: KERNELS)
+    out = shown()[1]
+    assert "own kernels    compiled for AVX2\n               /x/libchainrule.so\n" in out
+    assert WITHOUT not in out
+    none = {"path": None, "instruction_set": None, "reason": "they were not built"}
+    monkeypatch.setattr(doctor, "_kernels", lambda: none)
+    code, out = shown()
+    assert code == 0  # oneDNN serves all the same
+    assert "own kernels    none that serve\n" in out
+    assert f"\n{WITHOUT}they were not built\n" in out
+    assert json.loads(shown("--json")[1])["kernels"] == none
+    # Where oneDNN is missing, its own line is what matters.
+    absent = {"version": None, "refused": [], "reason": "no libdnnl.so.3 was found"}
+    monkeypatch.setattr(doctor, "_library", lambda: absent)
+    assert WITHOUT not in shown()[1]
+
+
+def test_kernels_of_our_own_under_variables(tmp_path: Path) -> None:
+    if cr.current_backend().name != FAST:
+        pytest.skip("no library serves here")
+    off = facts(CHAINRULE_KERNELS="off")
+    reason = "CHAINRULE_KERNELS=off keeps them out of use"
+    assert off["kernels"] == {"path": None, "instruction_set": None, "reason": reason}
+    assert any(text.startswith("own kernels: ") and reason in text for text in off["missing"])
+    assert off["backend"]["name"] == FAST
+    without = facts(**{LIBRARY: str(tmp_path / "nowhere")})
+    assert "on whose threads they run, does not serve" in without["kernels"]["reason"]
+    wrong = facts(CHAINRULE_KERNELS="perhaps")
+    assert any("CHAINRULE_KERNELS: expected 0 or off" in text for text in wrong["missing"])
+    if facts()["kernels"]["path"]:
+        capped = facts(ONEDNN_MAX_CPU_ISA="AVX2")
+        assert capped["kernels"]["instruction_set"] == "AVX2"
+        assert capped["kernels"]["path"].endswith("libchainrule.so")
 
 
 def test_who_chose_the_backend(shown: Shown) -> None:
@@ -238,6 +278,7 @@ def test_what_the_extras_would_bring(monkeypatch: pytest.MonkeyPatch, shown: Sho
     monkeypatch.setattr(metadata, "version", lambda name: "1.2")
     monkeypatch.setattr(doctor, "_library", lambda: {"version": "3.9", "reason": "",
         "refused": [], "instruction_set": "AVX2", "path": "/x"})  # fmt: skip
+    monkeypatch.setattr(doctor, "_kernels", lambda: KERNELS)
     monkeypatch.setattr(doctor, "current_backend", lambda: type(NUMPY)(FAST))
     assert shown()[1].endswith("\nnothing is missing\n")
 

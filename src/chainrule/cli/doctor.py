@@ -29,6 +29,9 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object, for
 SLOWER = "2.3 to 2.7 times as long"
 """What a training step on NumPy takes: LeNet-5, ResNet-18 and 20, two threads, AVX-512."""
 
+NO_KERNELS = "oneDNN computes all of it, and a training step with convolutions takes longer"
+"""What is so without the compiled kernels of our own."""
+
 EXTRAS = {
     "matplotlib": "`chainrule train` draws no curves",
     "scikit-learn": "the data set `digits` cannot be loaded",
@@ -62,8 +65,8 @@ def examine() -> dict[str, Any]:
     """Collect everything that the command tells; what fails is told under "errors".
 
     >>> sorted(examine())
-    ['backend', 'blas', 'chainrule', 'errors', 'missing', 'numpy', 'onednn', 'packages', \
-'platform', 'python', 'threads']
+    ['backend', 'blas', 'chainrule', 'errors', 'kernels', 'missing', 'numpy', 'onednn', \
+'packages', 'platform', 'python', 'threads']
     """
     errors: list[str] = []
     library = _library()
@@ -74,6 +77,7 @@ def examine() -> dict[str, Any]:
         "numpy": np.__version__,
         "backend": _attempt(lambda: _backend(library), errors, None),
         "onednn": library,
+        "kernels": _kernels(),
         "threads": _attempt(_threads, errors, None),
         "blas": _attempt(_blas, errors, None) or [],
         "packages": {name: _version(name) for name in EXTRAS},
@@ -103,6 +107,15 @@ def _library() -> dict[str, Any]:
         found: dict[str, Any] = import_module(f"chainrule.backends.{FAST}").about()
     except Exception as error:  # such as a Python without ctypes
         return {"version": None, "reason": str(error), "refused": []}
+    return found
+
+
+def _kernels() -> dict[str, Any]:
+    """Ask it for the compiled kernels of our own, which run beside its library's."""
+    try:
+        found: dict[str, Any] = import_module(f"chainrule.backends.{FAST}").about_kernels()
+    except Exception as error:
+        return {"path": None, "instruction_set": None, "reason": str(error)}
     return found
 
 
@@ -193,6 +206,8 @@ def _missing(facts: dict[str, Any]) -> Iterator[str]:
             f"oneDNN is here and not used ({backend['chosen_by']}): "
             f"without it a training step takes {SLOWER}"
         )
+    if facts["kernels"]["reason"] and not library["reason"]:
+        yield f"own kernels: without them {NO_KERNELS}; {facts['kernels']['reason']}"
     for name, without in EXTRAS.items():
         if facts["packages"][name] is None:
             yield f"{name}: without it {without}; pip install 'chainrule[demo]'"
@@ -227,6 +242,7 @@ def _lines(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
         yield "oneDNN", "none that serves"
     for refused in library["refused"]:
         yield "  not used", f"{refused['path']}: {refused['reason']}"
+    yield from _kernel_lines(facts["kernels"])
     if facts["threads"]:
         yield "threads", _thread_line(facts["threads"])
     for blas in facts["blas"]:
@@ -253,6 +269,14 @@ def _backend_lines(backend: dict[str, Any] | None) -> Iterator[tuple[str, str]]:
         ran = f"ran its {', '.join(backend['tried'])}" if backend["tried"] else "ran on NumPy"
         agreed = f"differs from NumPy's by {backend['difference']:.0e} of the largest value"
         yield "  tried", f"{ran}, which {agreed}"
+
+
+def _kernel_lines(kernels: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    if kernels["reason"]:
+        yield "own kernels", "none that serve"
+    else:
+        yield "own kernels", f"compiled for {kernels['instruction_set']}"
+        yield "", kernels["path"]
 
 
 def _thread_line(facts: dict[str, Any]) -> str:

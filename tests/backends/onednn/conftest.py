@@ -71,17 +71,18 @@ def no_limits(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def count_primitives(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Count every primitive that runs."""
+    """Count every primitive, and every kernel of our own, that runs."""
+    from chainrule.backends.onednn.own import Kernel
     from chainrule.backends.onednn.primitives import Primitive
     from tests.backends.onednn.compare import Executed
 
-    call = Primitive.__call__
+    for kind in (Primitive, Kernel):
 
-    def counting(self: Any, *addresses: int) -> None:
-        Executed.count += 1
-        call(self, *addresses)
+        def counting(self: Any, *addresses: Any, call: Any = kind.__call__) -> Any:
+            Executed.count += 1
+            return call(self, *addresses)
 
-    monkeypatch.setattr(Primitive, "__call__", counting)
+        monkeypatch.setattr(kind, "__call__", counting)
 
 
 @pytest.fixture

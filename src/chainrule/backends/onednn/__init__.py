@@ -1,17 +1,18 @@
 """oneDNN behind the operations: float32, forward and backward, activations channels-last.
 
 `BACKEND` is there where a library was found that serves; elsewhere asking for it raises
-BackendError with the reason.  `about` tells what was found, whether or not it serves.
+BackendError with the reason.  `about` tells what was found, whether or not it serves, and
+`about_kernels` the same of the kernels of our own.
 """
 
 from typing import Any
 
 from chainrule.backends.onednn.backend import ONEDNN
 from chainrule.backends.onednn.library import about, search
-from chainrule.backends.onednn.runtime import start
+from chainrule.backends.onednn.runtime import about_kernels, start
 from chainrule.errors import BackendError
 
-__all__ = ["BACKEND", "about"]
+__all__ = ["BACKEND", "about", "about_kernels"]
 
 _found = search()
 if _found.library is not None:

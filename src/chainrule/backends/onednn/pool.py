@@ -35,6 +35,7 @@ from chainrule.backends.onednn.primitives import (
     describe,
 )
 from chainrule.backends.onednn.runtime import cached, planned_for, runtime, work
+from chainrule.backends.onednn.winners import Winners, plan_winners
 from chainrule.engine.op import Array, Spec
 from chainrule.ops.fused import ReLUMaxPool
 from chainrule.ops.pool_average import AdaptiveAvgPool, AvgPool
@@ -175,12 +176,25 @@ class MaxPoolPair(Pool):
     def forward(self, op: Any, arrays: Sequence[Array]) -> tuple[tuple[Array, ...], Any]:
         """Give y channels-last; by the reference what is not finite."""
         x = to_last(_batched(arrays[0], self.axes(op)))
-        if not finite(x):
+        found = self._largest(op, x)
+        if found is None:
             return run_reference(op, arrays)
-        y, workspace = self._run(op, x)
+        y, saved = found
         y = y if arrays[0].ndim == y.ndim else y[0]
         note_finite(y)
-        return (y,), (x.shape, workspace)
+        return (y,), saved
+
+    relu = False
+
+    def _largest(self, op: Any, x: Array) -> tuple[Array, Any] | None:
+        """Give y and what the backward needs; None where x is not finite."""
+        plan = plan_winners(op, x.shape)
+        if plan is not None:
+            return plan.forward(x, self.relu)
+        if not finite(x):
+            return None
+        y, workspace = self._run(op, x)
+        return y, (x.shape, workspace)
 
     def backward(
         self, op: Any, saved: Any, gy: Any, needs: tuple[bool, ...]
@@ -188,6 +202,9 @@ class MaxPoolPair(Pool):
         """Give gx channels-last."""
         if isinstance(saved, ByReference):
             return reference_backward(op, saved, gy, needs)
+        if isinstance(saved, Winners):
+            gx = saved.plan.backward(saved.entries, _batched(gy, self.axes(op)))
+            return (gx if gy.ndim == gx.ndim else gx[0],)
         return super().backward(op, saved, gy, needs)
 
 
@@ -195,10 +212,12 @@ class MaxPoolPair(Pool):
 class ReLUMaxPoolPair(MaxPoolPair):
     """ReLUMaxPool: the pooling, and ReLU in the memory of its result."""
 
+    relu = True
+
     def forward(self, op: Any, arrays: Sequence[Array]) -> tuple[tuple[Array, ...], Any]:
         """Give y channels-last; save it too, since its zeros are where no gradient passes."""
         (y,), saved = super().forward(op, arrays)
-        if isinstance(saved, ByReference):
+        if isinstance(saved, ByReference | Winners):
             return (y,), saved
         relu_in_place(y)
         return (y,), (*saved, y)
@@ -207,8 +226,8 @@ class ReLUMaxPoolPair(MaxPoolPair):
         self, op: Any, saved: Any, gy: Any, needs: tuple[bool, ...]
     ) -> tuple[Array | None, ...]:
         """Stop the gradient where y is 0, then go to the winners."""
-        if isinstance(saved, ByReference):
-            return reference_backward(op, saved, gy, needs)
+        if isinstance(saved, ByReference | Winners):
+            return super().backward(op, saved, gy, needs)
         shape, workspace, y = saved
         return super().backward(op, (shape, workspace), relu_gradient(y, gy), needs)
 

@@ -22,6 +22,7 @@ from chainrule.backends.onednn.library import Library
 from chainrule.engine.memory import keep_little_freed_memory
 from chainrule.engine.threads import BUDGET, get_num_threads
 from chainrule.errors import BackendError, expect
+from chainrule.native.library import Kernels, find
 
 T = TypeVar("T")
 
@@ -77,6 +78,10 @@ class Runtime:
         self.call("engine_create", byref(engine), c.CPU, c_size_t(0))
         self.engine = engine
         self.call("set_primitive_cache_capacity", CACHE.size)
+        found = find(self.raw, int(self.raw.dnnl_get_effective_cpu_isa()))
+        # Kernels of our own; where they do not serve, none, and the reason.
+        self.kernels: Kernels | None = found.kernels
+        self.kernels_reason: str = found.reason
 
     def _typed(self, name: str, *types: Any) -> Any:
         function = getattr(self.raw, "dnnl_" + name)
@@ -128,6 +133,19 @@ def start(library: Library) -> None:
 def runtime() -> Runtime:
     """Give the library that serves this process."""
     return Current.runtime
+
+
+def about_kernels() -> dict[str, Any]:
+    """Tell `chainrule doctor` which kernels of our own serve, or why none do."""
+    run = getattr(Current, "runtime", None)
+    if run is None:
+        reason = "oneDNN, on whose threads they run, does not serve here"
+        return {"path": None, "instruction_set": None, "reason": reason}
+    kernels, reason = run.kernels, run.kernels_reason
+    if kernels is None:
+        return {"path": None, "instruction_set": None, "reason": reason}
+    name = {"avx512": "AVX-512"}.get(kernels.isa, kernels.isa.upper())
+    return {"path": kernels.path, "instruction_set": name, "reason": ""}
 
 
 def set_cache_size(size: int) -> None:

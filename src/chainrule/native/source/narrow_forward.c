@@ -1,0 +1,114 @@
+/* The forward of a convolution of few channels. */
+#include "narrow.h"
+
+#if REGISTERS == 32
+#define MOST 14 /* positions that are computed at once */
+#else
+#define MOST 8
+#endif
+
+typedef struct {
+    Narrow s;
+    const float *x, *w, *bias;
+    float *y, *packed, *scratch;
+    long next, threads_seen;
+} Work;
+
+/* w (K, C, KH, KW) -> [vector of outputs][row][channel][column][LANES], zeros beyond K. */
+static void pack(const Work *a) {
+    const Narrow *s = &a->s;
+    float *to = a->packed;
+    for (long v = 0; v < vectors_of(s); v++)
+        for (long i = 0; i < s->kh; i++)
+            for (long c = 0; c < s->c; c++)
+                for (long j = 0; j < s->kw; j++)
+                    for (long k = v * LANES; k < (v + 1) * LANES; k++)
+                        *to++ = k < s->k ? a->w[((k * s->c + c) * s->kh + i) * s->kw + j] : 0;
+}
+
+/* Lay an image out with its border, rows of one channel together: [row][channel][column]. */
+static void spread_image(const Narrow *s, const float *x, float *to) {
+    long wide = padded_width(s);
+    for (long i = 0; i < padded_height(s); i++) {
+        long row = i - s->top;
+        for (long c = 0; c < s->c; c++, to += wide) {
+            long first = smaller(s->left, wide), last = smaller(s->left + s->w, wide);
+            if (row < 0 || row >= s->h) first = last = wide;
+            for (long j = 0; j < first; j++) to[j] = 0;
+            const float *from = x + row * s->w * s->c + c - s->left * s->c;
+            for (long j = first; j < last; j++) to[j] = from[j * s->c];
+            for (long j = last; j < wide; j++) to[j] = 0;
+        }
+    }
+}
+
+/* `count` neighbouring positions of a vector of outputs. */
+INLINE void positions(const Narrow *s, const float *x, const float *w, vec bias, float *y,
+                      some lanes, const int count) {
+    long wide = padded_width(s);
+    vec sum[MOST];
+    UNROLL for (int p = 0; p < count; p++) sum[p] = bias;
+    for (long i = 0; i < s->kh * s->c; i++, x += wide)
+        for (long j = 0; j < s->kw; j++, w += LANES) {
+            vec tap = load(w);
+            UNROLL for (int p = 0; p < count; p++) sum[p] += x[j + p] * tap;
+        }
+    UNROLL for (int p = 0; p < count; p++) store_some(y + p * s->k, lanes, sum[p]);
+}
+
+/* One image, `count` positions at once; the last ones of a row may be computed twice. */
+INLINE void image(const Work *a, const float *x, float *y, const int count) {
+    const Narrow *s = &a->s;
+    for (long v = 0; v < vectors_of(s); v++) {
+        const float *w = a->packed + v * taps_of(s) * LANES;
+        some lanes = first_lanes(s->k - v * LANES);
+        vec bias = a->bias ? load_some(a->bias + v * LANES, lanes) : (vec){0};
+        for (long i = 0; i < s->oh; i++)
+            for (long j = 0; j < s->ow; j += count) {
+                long at = smaller(j, s->ow - count);
+                positions(s, x + i * s->c * padded_width(s) + at, w, bias,
+                          y + (i * s->ow + at) * s->k + v * LANES, lanes, count);
+            }
+    }
+}
+
+#define CASE(count) \
+    case count: \
+        image(a, x, y, count); \
+        break;
+
+static void worker(void *arg) {
+    Work *a = arg;
+    const Narrow *s = &a->s;
+    long mine = __atomic_fetch_add(&a->threads_seen, 1, __ATOMIC_RELAXED);
+    float *x = a->scratch + mine * padded_size(s);
+    long pieces = (s->ow + MOST - 1) / MOST;
+    for (;;) {
+        long n = __atomic_fetch_add(&a->next, 1, __ATOMIC_RELAXED);
+        if (n >= s->n) return;
+        spread_image(s, a->x + n * s->h * s->w * s->c, x);
+        float *y = a->y + n * s->oh * s->ow * s->k;
+        switch ((s->ow + pieces - 1) / pieces) {
+            CASE(1) CASE(2) CASE(3) CASE(4) CASE(5) CASE(6) CASE(7) CASE(8)
+#if REGISTERS == 32
+            CASE(9) CASE(10) CASE(11) CASE(12) CASE(13) CASE(14)
+#endif
+        }
+    }
+}
+
+/* Bytes of scratch memory that narrow_conv needs. */
+EXPORT long NAME(narrow_conv_scratch)(const long *sizes, int threads) {
+    const Narrow *s = (const Narrow *)sizes;
+    return (vectors_of(s) * taps_of(s) * LANES + threads * padded_size(s)) * (long)sizeof(float);
+}
+
+/* x (N, H, W, C), w (K, C, KH, KW) plain -> y (N, OH, OW, K) + bias (where it is not null). */
+EXPORT int NAME(narrow_conv)(const long *sizes, const float *x, const float *w, const float *bias,
+                             float *y, float *scratch, int threads) {
+    Work a = {.s = *(const Narrow *)sizes, .x = x, .w = w, .bias = bias, .y = y};
+    a.packed = scratch, a.scratch = scratch + vectors_of(&a.s) * taps_of(&a.s) * LANES;
+    pack(&a);
+    chainrule_parallel(worker, &a, threads);
+    return 0;
+}

@@ -1,0 +1,193 @@
+/* The gradient of a 3x3 convolution by its weight, by the transposed Winograd F(4x4, 3x3).
+ *
+ * A part is a range of the tiles and of the output channels; each part sums its products in memory
+ * of its own, in a fixed order, so that the result does not depend on who computes it.
+ */
+#include "threads.h"
+#include "winograd.h"
+
+#if REGISTERS == 32
+#define ROWS 8 /* input channels that are multiplied at once */
+#else
+#define ROWS 4
+#endif
+#define PANEL (2 * LANES) /* output channels that are multiplied at once */
+
+typedef struct {
+    Conv3 s;
+    const float *x, *gy;
+    float *gw, *sums, *scratch;
+    long block, v_step, g_step, share; /* tiles a block; floats between entries, and threads */
+    long tile_parts, channel_parts, channels; /* how the work is divided; channels of a part */
+    int strange; /* whether a result is not finite */
+    long next, threads_seen;
+} Work;
+
+/* Sums of products of part (tiles, channels) lie as [part][36][panel][c / ROWS][ROWS][PANEL]. */
+static long sums_of_point(const Work *a) { return a->s.c * up_to(a->s.k, PANEL); }
+
+/* Transform gradients: entry p of tile t and channel k to g + p * step + panel, t, k in it. */
+static void read_gradients(const Work *a, const float *nowhere, long first, long count, long from,
+                           long to, float *g) {
+    const Conv3 *s = &a->s;
+    long down = tiles_down(s), across = tiles_across(s);
+    for (long t = 0; t < count; t++) {
+        long tile = first + t, column = tile % across, row = tile / across % down;
+        const float *pixel[OUT * OUT];
+        find_pixels(a->gy, tile / (across * down), row * OUT, column * OUT, s->oh, s->ow, s->k, OUT,
+                    nowhere, pixel);
+        for (long k = from; k < to; k += LANES) {
+            vec rows[OUT][IN];
+            UNROLL for (int i = 0; i < OUT; i++) {
+                vec d[OUT];
+                UNROLL for (int j = 0; j < OUT; j++) d[j] = load(pixel[i * OUT + j] + k);
+                read_gradient(d, rows[i]);
+            }
+            long inside = k - from, panel = inside / PANEL * PANEL;
+            float *at = g + panel * a->block + t * PANEL + inside - panel;
+            UNROLL for (int j = 0; j < IN; j++) {
+                vec d[OUT] = {rows[0][j], rows[1][j], rows[2][j], rows[3][j]}, e[IN];
+                read_gradient(d, e);
+                UNROLL for (int i = 0; i < IN; i++) store(at + (i * IN + j) * a->g_step, e[i]);
+            }
+        }
+    }
+}
+
+/* Add the products of ROWS input and `wide` vectors of output channels over the tiles. */
+INLINE void multiply_channels(const float *v, const float *g, long count, float *sums, int fresh,
+                              const int wide) {
+    vec sum[ROWS][2];
+    UNROLL for (int i = 0; i < ROWS; i++)
+        UNROLL for (int j = 0; j < wide; j++)
+            sum[i][j] = fresh ? (vec){0} : load(sums + i * PANEL + j * LANES);
+#pragma clang loop unroll_count(2)
+    for (long t = 0; t < count; t++, v += LANES, g += PANEL) {
+        vec w[2];
+        UNROLL for (int j = 0; j < wide; j++) w[j] = load(g + j * LANES);
+        UNROLL for (int i = 0; i < ROWS; i++) {
+            vec x = spread(v[i]);
+            UNROLL for (int j = 0; j < wide; j++) sum[i][j] += x * w[j];
+        }
+    }
+    UNROLL for (int i = 0; i < ROWS; i++)
+        UNROLL for (int j = 0; j < wide; j++) store(sums + i * PANEL + j * LANES, sum[i][j]);
+}
+
+static void multiply_block(const Work *a, const float *v, const float *g, long count, long from,
+                           long to, float *sums, int fresh) {
+    long ins = a->s.c;
+    for (int p = 0; p < POINTS; p++, sums += sums_of_point(a))
+        for (long k = from; k < to; k += PANEL) {
+            const float *panel = g + p * a->g_step + (k - from) * a->block;
+            for (long c = 0; c < ins; c += ROWS) {
+                const float *rows = v + p * a->v_step + c / LANES * a->block * LANES + c % LANES;
+                float *at = sums + k * ins + c * PANEL;
+                if (to - k >= PANEL)
+                    multiply_channels(rows, panel, count, at, fresh, 2);
+                else
+                    multiply_channels(rows, panel, count, at, fresh, 1);
+            }
+        }
+}
+
+static void compute_part(const Work *a, long part, float *memory) {
+    const Conv3 *s = &a->s;
+    long tiles = tiles_of(s), which = part / a->channel_parts;
+    long per = (tiles + a->tile_parts - 1) / a->tile_parts;
+    long begin = smaller(which * per, tiles), end = smaller(begin + per, tiles);
+    long from = part % a->channel_parts * a->channels, to = smaller(from + a->channels, s->k);
+    float *nowhere = memory, *v = nowhere + up_to(s->c > s->k ? s->c : s->k, LANES);
+    float *g = v + POINTS * a->v_step, *sums = a->sums + which * POINTS * sums_of_point(a);
+    for (long c = 0; c < s->c || c < s->k; c++) nowhere[c] = 0;
+    for (long first = begin; first < end || first == begin; first += a->block) {
+        long count = smaller(a->block, end - first);
+        read_tiles(s, a->x, nowhere, first, count, v, a->block, a->v_step);
+        read_gradients(a, nowhere, first, count, from, to, g);
+        multiply_block(a, v, g, count, from, to, sums, first == begin);
+    }
+}
+
+static void products_worker(void *arg) {
+    Work *a = arg;
+    long mine = __atomic_fetch_add(&a->threads_seen, 1, __ATOMIC_RELAXED);
+    for (;;) {
+        long part = __atomic_fetch_add(&a->next, 1, __ATOMIC_RELAXED);
+        if (part >= a->tile_parts * a->channel_parts) return;
+        compute_part(a, part, a->scratch + mine * a->share);
+    }
+}
+
+/* Add the parts' sums for LANES output channels of one input channel, and transform them; add what
+ * x - x leaves of the results to `strange`. */
+INLINE void write_gradient(const Work *a, long k, long c, float (*gw)[LANES], vec *strange) {
+    long point = sums_of_point(a), panel = k / PANEL * PANEL;
+    const float *sums = a->sums + panel * a->s.c + c * PANEL + k - panel;
+    vec half[IN][3];
+    UNROLL for (int j = 0; j < IN; j++) {
+        vec d[IN];
+        UNROLL for (int i = 0; i < IN; i++) {
+            const float *from = sums + (i * IN + j) * point;
+            d[i] = load(from);
+            for (long part = 1; part < a->tile_parts; part++)
+                d[i] += load(from + part * POINTS * point);
+        }
+        write_filter(d, half[j]);
+    }
+    UNROLL for (int i = 0; i < 3; i++) {
+        vec d[IN], e[3];
+        UNROLL for (int j = 0; j < IN; j++) d[j] = half[j][i];
+        write_filter(d, e);
+        UNROLL for (int j = 0; j < 3; j++) {
+            *strange += e[j] - e[j];
+            store(gw[3 * i + j], e[j]);
+        }
+    }
+}
+
+static void gradient_worker(void *arg) {
+    Work *a = arg;
+    long ins = a->s.c;
+    vec strange = {0};
+    for (;;) {
+        long k = __atomic_fetch_add(&a->next, LANES, __ATOMIC_RELAXED);
+        if (k >= a->s.k) break;
+        for (long c = 0; c < ins; c++) {
+            float gw[9][LANES];
+            write_gradient(a, k, c, gw, &strange);
+            for (int lane = 0; lane < LANES; lane++)
+                for (int tap = 0; tap < 9; tap++)
+                    a->gw[((k + lane) * ins + c) * 9 + tap] = gw[tap][lane];
+        }
+    }
+    if (sum_of(strange) != 0) __atomic_store_n(&a->strange, 1, __ATOMIC_RELAXED);
+}
+
+static Work plan(const long *sizes, long block, long tile_parts, long channel_parts) {
+    Work a = {.s = *(const Conv3 *)sizes, .block = block};
+    a.tile_parts = tile_parts, a.channel_parts = channel_parts;
+    a.channels = up_to((a.s.k + channel_parts - 1) / channel_parts, PANEL);
+    a.v_step = apart(a.s.c * block), a.g_step = apart(a.channels * block);
+    a.share = up_to(a.s.c > a.s.k ? a.s.c : a.s.k, LANES) + POINTS * (a.v_step + a.g_step);
+    return a;
+}
+
+/* Bytes of scratch memory that winograd_weights needs. */
+EXPORT long NAME(winograd_weights_scratch)(const long *sizes, long block, long tile_parts,
+                                           long channel_parts, int threads) {
+    Work a = plan(sizes, block, tile_parts, channel_parts);
+    return (a.share * threads + tile_parts * POINTS * sums_of_point(&a)) * (long)sizeof(float);
+}
+
+/* x (N, H, W, C), gy (N, OH, OW, K) -> gw (K, C, 3, 3), plain.  C and K are multiples of LANES;
+ * `scratch` begins at a cache line.  Gives 0, or 1 where a result is not finite. */
+EXPORT int NAME(winograd_weights)(const long *sizes, const float *x, const float *gy, float *gw,
+                                  float *scratch, long block, long tile_parts, long channel_parts,
+                                  int threads) {
+    Work a = plan(sizes, block, tile_parts, channel_parts);
+    a.x = x, a.gy = gy, a.gw = gw, a.scratch = scratch, a.sums = scratch + a.share * threads;
+    chainrule_parallel(products_worker, &a, threads);
+    a.next = 0;
+    chainrule_parallel(gradient_worker, &a, threads);
+    return a.strange;
+}
