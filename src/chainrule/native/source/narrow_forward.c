@@ -11,7 +11,7 @@ typedef struct {
     Narrow s;
     const float *x, *w, *bias;
     float *y, *packed, *scratch;
-    long next, threads_seen;
+    Shares images;
 } Work;
 
 /* w (K, C, KH, KW) -> [vector of outputs][row][channel][column][LANES], zeros beyond K. */
@@ -80,12 +80,10 @@ INLINE void image(const Work *a, const float *x, float *y, const int count) {
 static void worker(void *arg) {
     Work *a = arg;
     const Narrow *s = &a->s;
-    long mine = __atomic_fetch_add(&a->threads_seen, 1, __ATOMIC_RELAXED);
+    long mine = arrive(&a->images);
     float *x = a->scratch + mine * padded_size(s);
     long pieces = (s->ow + MOST - 1) / MOST;
-    for (;;) {
-        long n = __atomic_fetch_add(&a->next, 1, __ATOMIC_RELAXED);
-        if (n >= s->n) return;
+    for (long n; take(&a->images, &n);) {
         spread_image(s, a->x + n * s->h * s->w * s->c, x);
         float *y = a->y + n * s->oh * s->ow * s->k;
         switch ((s->ow + pieces - 1) / pieces) {
@@ -108,6 +106,7 @@ EXPORT int NAME(narrow_conv)(const long *sizes, const float *x, const float *w, 
                              float *y, float *scratch, int threads) {
     Work a = {.s = *(const Narrow *)sizes, .x = x, .w = w, .bias = bias, .y = y};
     a.packed = scratch, a.scratch = scratch + vectors_of(&a.s) * taps_of(&a.s) * LANES;
+    a.images = share(a.s.n, 1, threads);
     pack(&a);
     chainrule_parallel(worker, &a, threads);
     return 0;

@@ -16,7 +16,7 @@ typedef struct {
     const float *gy, *w;
     float *gx, *packed, *scratch;
     long vectors; /* of a window's row */
-    long next, threads_seen;
+    Shares images;
 } Work;
 
 /* w (K, C, KH, KW) -> [row][k][vector][LANES] of pairs (column, channel), zeros beyond them. */
@@ -106,12 +106,10 @@ static long rows_at_once(const Work *a) {
 static void worker(void *arg) {
     Work *a = arg;
     const Narrow *s = &a->s;
-    long mine = __atomic_fetch_add(&a->threads_seen, 1, __ATOMIC_RELAXED);
+    long mine = arrive(&a->images);
     float *to = a->scratch + mine * padded_size(s);
     long rows = rows_at_once(a);
-    for (;;) {
-        long n = __atomic_fetch_add(&a->next, 1, __ATOMIC_RELAXED);
-        if (n >= s->n) return;
+    for (long n; take(&a->images, &n);) {
         const float *gy = a->gy + n * s->oh * s->ow * s->k;
         for (long i = 0; i < padded_size(s); i += LANES) store(to + i, (vec){0});
         switch (rows * 4 + a->vectors - 1) {
@@ -150,6 +148,7 @@ EXPORT int NAME(narrow_input)(const long *sizes, const float *gy, const float *w
     Work a = plan(sizes);
     a.gy = gy, a.w = w, a.gx = gx;
     a.packed = scratch, a.scratch = scratch + packed_size(&a);
+    a.images = share(a.s.n, 1, threads);
     pack(&a);
     chainrule_parallel(worker, &a, threads);
     return 0;

@@ -17,7 +17,7 @@ typedef struct {
     Narrow s;
     const float *x, *gy;
     float *gw, *gb, *scratch, *sums;
-    long parts, next, threads_seen;
+    Shares parts;
 } Work;
 
 /* Sums of a part lie as [vector of outputs][row][column, channel][LANES], then the bias's. */
@@ -103,15 +103,13 @@ static void one_image(const Work *a, const float *x, const float *gy, float *sum
 static void worker(void *arg) {
     Work *a = arg;
     const Narrow *s = &a->s;
-    long mine = __atomic_fetch_add(&a->threads_seen, 1, __ATOMIC_RELAXED);
+    long mine = arrive(&a->parts);
     float *x = a->scratch + mine * padded_size(s);
     for (long i = 0; i < padded_size(s); i += LANES) store(x + i, (vec){0});
-    for (;;) {
-        long part = __atomic_fetch_add(&a->next, 1, __ATOMIC_RELAXED);
-        if (part >= a->parts) return;
+    for (long part; take(&a->parts, &part);) {
         float *sums = a->sums + part * sums_of_part(s);
         for (long i = 0; i < sums_of_part(s); i += LANES) store(sums + i, (vec){0});
-        for (long n = part * s->n / a->parts; n < (part + 1) * s->n / a->parts; n++) {
+        for (long n = part * s->n / a->parts.total; n < (part + 1) * s->n / a->parts.total; n++) {
             pad_image(s, a->x + n * s->h * s->w * s->c, x);
             one_image(a, x, a->gy + n * s->oh * s->ow * s->k, sums);
         }
@@ -121,7 +119,7 @@ static void worker(void *arg) {
 /* Add the parts, and lay the sums out as gw (K, C, KH, KW) and gb (K). */
 static void gather(const Work *a) {
     const Narrow *s = &a->s;
-    for (long part = 1; part < a->parts; part++)
+    for (long part = 1; part < a->parts.total; part++)
         for (long i = 0; i < sums_of_part(s); i++) a->sums[i] += a->sums[part * sums_of_part(s) + i];
     for (long k = 0; k < s->k; k++) {
         const float *from = a->sums + k / LANES * (taps_of(s) + 1) * LANES + k % LANES;
@@ -143,7 +141,7 @@ EXPORT long NAME(narrow_weights_scratch)(const long *sizes, int threads) {
 EXPORT int NAME(narrow_weights)(const long *sizes, const float *x, const float *gy, float *gw,
                                 float *gb, float *scratch, int threads) {
     Work a = {.s = *(const Narrow *)sizes, .x = x, .gy = gy, .gw = gw, .gb = gb};
-    a.parts = threads, a.scratch = scratch, a.sums = scratch + threads * padded_size(&a.s);
+    a.parts = share(threads, 1, threads), a.scratch = scratch, a.sums = scratch + threads * padded_size(&a.s);
     chainrule_parallel(worker, &a, threads);
     gather(&a);
     return 0;

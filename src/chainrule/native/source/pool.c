@@ -2,6 +2,7 @@
 #include "threads.h"
 #include "vector.h"
 
+#define SOME 16 /* rows that a thread takes at a time */
 #define NOBODY 255 /* the winner where ReLU cut off: no gradient passes */
 
 typedef unsigned char bytes __attribute__((vector_size(LANES)));
@@ -18,7 +19,7 @@ typedef struct {
     float *y, *gx;
     unsigned char *winners; /* (N, OH, OW, C rounded up to LANES) */
     int relu, strange;
-    long next;
+    Shares rows;
 } Work;
 
 /* One window and LANES channels: the largest value, and which of the entries it is. */
@@ -80,28 +81,24 @@ static void forward_worker(void *arg) {
     Work *a = arg;
     const Pool *s = &a->s;
     vec strange = {0};
-    for (;;) {
-        long row = __atomic_fetch_add(&a->next, 1, __ATOMIC_RELAXED);
-        if (row >= s->n * s->oh) break;
-        if (s->kh == 2 && s->kw == 2)
-            forward_row(a, row, &strange, 2, 2);
-        else
-            forward_row(a, row, &strange, s->kh, s->kw);
-    }
+    for (long first, count; (count = take(&a->rows, &first));)
+        for (long row = first; row < first + count; row++)
+            if (s->kh == 2 && s->kw == 2)
+                forward_row(a, row, &strange, 2, 2);
+            else
+                forward_row(a, row, &strange, s->kh, s->kw);
     if (sum_of(strange) != 0) __atomic_store_n(&a->strange, 1, __ATOMIC_RELAXED);
 }
 
 static void backward_worker(void *arg) {
     Work *a = arg;
     const Pool *s = &a->s;
-    for (;;) {
-        long row = __atomic_fetch_add(&a->next, 1, __ATOMIC_RELAXED);
-        if (row >= s->n * s->oh) return;
-        if (s->kh == 2 && s->kw == 2)
-            backward_row(a, row, 2, 2);
-        else
-            backward_row(a, row, s->kh, s->kw);
-    }
+    for (long first, count; (count = take(&a->rows, &first));)
+        for (long row = first; row < first + count; row++)
+            if (s->kh == 2 && s->kw == 2)
+                backward_row(a, row, 2, 2);
+            else
+                backward_row(a, row, s->kh, s->kw);
 }
 
 /* x -> y, its negative values replaced by 0 with `relu`, and the winners; equal values: the first.
@@ -109,6 +106,7 @@ static void backward_worker(void *arg) {
 EXPORT int NAME(pool_max)(const long *sizes, const float *x, float *y, unsigned char *winners,
                           int relu, int threads) {
     Work a = {.s = *(const Pool *)sizes, .x = x, .y = y, .winners = winners, .relu = relu};
+    a.rows = share(a.s.n * a.s.oh, SOME, threads);
     chainrule_parallel(forward_worker, &a, threads);
     return a.strange;
 }
@@ -117,6 +115,7 @@ EXPORT int NAME(pool_max)(const long *sizes, const float *x, float *y, unsigned 
 EXPORT int NAME(pool_max_back)(const long *sizes, float *gy, unsigned char *winners, float *gx,
                                int threads) {
     Work a = {.s = *(const Pool *)sizes, .y = gy, .winners = winners, .gx = gx};
+    a.rows = share(a.s.n * a.s.oh, SOME, threads);
     chainrule_parallel(backward_worker, &a, threads);
     return 0;
 }

@@ -37,6 +37,17 @@ static inline vec load_some(const float *from, some lanes) {
 static inline void store_some(float *to, some lanes, vec x) {
     _mm512_mask_storeu_ps(to, lanes, (__m512)x);
 }
+#elif REGISTERS == 32
+typedef __mmask8 some;
+static inline some first_lanes(long count) {
+    return (some)(count >= LANES ? 0xff : (1u << count) - 1);
+}
+static inline vec load_some(const float *from, some lanes) {
+    return (vec)_mm256_maskz_loadu_ps(lanes, from);
+}
+static inline void store_some(float *to, some lanes, vec x) {
+    _mm256_mask_storeu_ps(to, lanes, (__m256)x);
+}
 #else
 typedef __m256i some;
 static inline some first_lanes(long count) {

@@ -20,7 +20,7 @@ typedef struct {
     float *u;
     long outs, ins, out_step, in_step;
     int rotated;
-    long next;
+    Shares vectors; /* of outs */
 } Filters;
 
 /* Transform LANES filters of each of the inputs; u lies as [36][panel of outs][input][PANEL]. */
@@ -49,18 +49,14 @@ static void transform_filters(const Filters *f, long out) {
 
 static void filters_worker(void *arg) {
     Filters *f = arg;
-    for (;;) {
-        long out = __atomic_fetch_add(&f->next, LANES, __ATOMIC_RELAXED);
-        if (out >= f->outs) return;
-        transform_filters(f, out);
-    }
+    for (long v; take(&f->vectors, &v);) transform_filters(f, v * LANES);
 }
 
 /* w (K, C, 3, 3) -> u for the forward, or for the gradient by the input if `rotated`. */
 EXPORT int NAME(winograd_filters)(const float *w, float *u, long k, long c, int rotated,
                                   int threads) {
-    Filters f = {w, u, k, c, 9 * c, 9, 0, 0};
-    if (rotated) f = (Filters){w, u, c, k, 9, 9 * c, 1, 0};
+    Filters f = {w, u, k, c, 9 * c, 9, 0, share(k / LANES, 1, threads)};
+    if (rotated) f = (Filters){w, u, c, k, 9, 9 * c, 1, share(c / LANES, 1, threads)};
     chainrule_parallel(filters_worker, &f, threads);
     return 0;
 }
@@ -96,7 +92,7 @@ typedef struct {
     float *y, *scratch;
     long block, v_step, m_step, share; /* tiles a block; floats between entries, and threads */
     int relu, strange;                 /* whether a result is not finite */
-    long next, threads_seen;
+    Shares tiles;
 } Work;
 
 static void multiply_block(const Work *a, const float *v, float *m, long count) {
@@ -157,15 +153,11 @@ static int write_tiles(const Work *a, const float *m, long first, long count) {
 
 static void conv_worker(void *arg) {
     Work *a = arg;
-    long mine = __atomic_fetch_add(&a->threads_seen, 1, __ATOMIC_RELAXED);
+    long mine = arrive(&a->tiles);
     float *nowhere = a->scratch + mine * a->share, *v = nowhere + up_to(a->s.c, LANES);
     float *m = v + POINTS * a->v_step;
-    long tiles = tiles_of(&a->s);
     for (long c = 0; c < a->s.c; c++) nowhere[c] = 0;
-    for (;;) {
-        long first = __atomic_fetch_add(&a->next, a->block, __ATOMIC_RELAXED);
-        if (first >= tiles) return;
-        long count = smaller(a->block, tiles - first);
+    for (long first, count; (count = take(&a->tiles, &first));) {
         read_tiles(&a->s, a->x, nowhere, first, count, v, a->block, a->v_step);
         multiply_block(a, v, m, count);
         if (write_tiles(a, m, first, count)) __atomic_store_n(&a->strange, 1, __ATOMIC_RELAXED);
@@ -174,7 +166,7 @@ static void conv_worker(void *arg) {
 
 static Work plan(const long *sizes, long block, int threads) {
     Work a = {.s = *(const Conv3 *)sizes, .block = block};
-    (void)threads;
+    a.tiles = share(tiles_of(&a.s), block, threads);
     a.v_step = apart(a.s.c * block), a.m_step = apart(a.s.k * block);
     a.share = up_to(a.s.c, LANES) + POINTS * (a.v_step + a.m_step);
     return a;

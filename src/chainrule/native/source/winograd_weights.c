@@ -20,7 +20,7 @@ typedef struct {
     long block, v_step, g_step, share; /* tiles a block; floats between entries, and threads */
     long tile_parts, channel_parts, channels; /* how the work is divided; channels of a part */
     int strange; /* whether a result is not finite */
-    long next, threads_seen;
+    Shares parts, vectors; /* of the work, and of the output channels */
 } Work;
 
 /* Sums of products of part (tiles, channels) lie as [part][36][panel][c / ROWS][ROWS][PANEL]. */
@@ -110,12 +110,8 @@ static void compute_part(const Work *a, long part, float *memory) {
 
 static void products_worker(void *arg) {
     Work *a = arg;
-    long mine = __atomic_fetch_add(&a->threads_seen, 1, __ATOMIC_RELAXED);
-    for (;;) {
-        long part = __atomic_fetch_add(&a->next, 1, __ATOMIC_RELAXED);
-        if (part >= a->tile_parts * a->channel_parts) return;
-        compute_part(a, part, a->scratch + mine * a->share);
-    }
+    long mine = arrive(&a->parts);
+    for (long part; take(&a->parts, &part);) compute_part(a, part, a->scratch + mine * a->share);
 }
 
 /* Add the parts' sums for LANES output channels of one input channel, and transform them; add what
@@ -149,9 +145,8 @@ static void gradient_worker(void *arg) {
     Work *a = arg;
     long ins = a->s.c;
     vec strange = {0};
-    for (;;) {
-        long k = __atomic_fetch_add(&a->next, LANES, __ATOMIC_RELAXED);
-        if (k >= a->s.k) break;
+    for (long v; take(&a->vectors, &v);) {
+        long k = v * LANES;
         for (long c = 0; c < ins; c++) {
             float gw[9][LANES];
             write_gradient(a, k, c, gw, &strange);
@@ -186,8 +181,9 @@ EXPORT int NAME(winograd_weights)(const long *sizes, const float *x, const float
                                   int threads) {
     Work a = plan(sizes, block, tile_parts, channel_parts);
     a.x = x, a.gy = gy, a.gw = gw, a.scratch = scratch, a.sums = scratch + a.share * threads;
+    a.parts = share(tile_parts * channel_parts, 1, threads);
+    a.vectors = share(a.s.k / LANES, 1, threads);
     chainrule_parallel(products_worker, &a, threads);
-    a.next = 0;
     chainrule_parallel(gradient_worker, &a, threads);
     return a.strange;
 }
