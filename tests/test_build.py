@@ -99,23 +99,23 @@ def nothing_half_done(folder: Path) -> bool:
 # What is compiled
 
 
-def test_each_file_twice_and_the_common_one_once(
+def test_each_file_for_each_processor_and_the_common_one_once(
     hook: ModuleType, root: Path, tmp_path: Path
 ) -> None:
     path = hook.build(root)
     assert path == native(root) / library.NAME
-    assert path.read_text() == "[a.c][a.c][b.c][b.c][start.c]"
+    assert path.read_text() == "[a.c]" * 3 + "[b.c]" * 3 + "[start.c]"
     *compiled, linked = calls(tmp_path)
     for call in (*compiled, linked):
         assert call["arguments"][:2] == ["-target", "x86_64-linux-gnu.2.17"]
         assert call["cache"] == str(root / "build" / "zig")  # not the home directory
     options = [set(call["arguments"]) for call in compiled]
-    assert [{"-mcpu=x86_64_v3", "-DISA=avx2", "a.c"} <= o for o in options] == [True] + [False] * 4
-    assert {"-mcpu=x86_64_v4", "-DISA=avx512", "b.c"} <= options[3]
-    assert {"-mcpu=x86_64", f'-DCHAINRULE_SOURCES="{digest(native(root) / "source")}"'} <= options[
-        4
-    ]
-    assert not any(option.startswith("-DISA") for option in options[4])
+    assert [{"-mcpu=x86_64_v3", "-DISA=avx2", "a.c"} <= o for o in options] == [True] + [False] * 6
+    assert {"-mcpu=x86_64_v4", "-DISA=avx512", "b.c"} <= options[4]
+    assert {"-mcpu=x86_64_v4", "-DISA=avx512half", "-DLANES=8", "b.c"} <= options[5]
+    told = f'-DCHAINRULE_SOURCES="{digest(native(root) / "source")}"'
+    assert {"-mcpu=x86_64", told} <= options[6]
+    assert not any(option.startswith("-DISA") for option in options[6])
     for flags in options:
         assert {"-O3", "-fPIC", "-fvisibility=hidden", "-ffp-contract=fast"} <= flags
         assert "-ffast-math" not in flags  # NaN and infinity come through
@@ -139,7 +139,7 @@ def test_a_source_saved_meanwhile_is_not_taken_for_the_one_compiled(
 
 def test_the_names_are_those_of_the_loader_and_of_the_files(hook: ModuleType) -> None:
     assert hook.LIBRARY == library.NAME
-    assert set(hook.PROCESSORS) == set(library._LEVELS)
+    assert set(hook.VARIANTS) == set(library._LEVELS) | set(library._HALF.values())
     for name in hook.COMMON:
         assert (native(ROOT) / "source" / name).is_file()
 
@@ -170,8 +170,8 @@ def test_the_library_takes_its_place_in_one_step(
     with former.open() as loaded:
         hook.build(root)
         assert loaded.read() == "former"  # who has it loaded keeps it
-    assert moved == [(True, "[a.c][a.c][b.c][b.c][start.c]", "former")]
-    assert former.read_text() == "[a.c][a.c][b.c][b.c][start.c]"
+    assert moved == [(True, "[a.c]" * 3 + "[b.c]" * 3 + "[start.c]", "former")]
+    assert former.read_text() == "[a.c]" * 3 + "[b.c]" * 3 + "[start.c]"
     assert nothing_half_done(native(root))
 
 
@@ -193,7 +193,7 @@ def test_a_wheel_gets_it_inside_and_the_checkout_stays_as_it_is(
     hook.KernelsHook.initialize(this, "standard", build_data)
     ((source, inside),) = build_data.pop("force_include").items()
     assert inside == "chainrule/native/libchainrule.so"
-    assert Path(source).read_text() == "[a.c][a.c][b.c][b.c][start.c]"
+    assert Path(source).read_text() == "[a.c]" * 3 + "[b.c]" * 3 + "[start.c]"
     assert build_data == {"tag": "py3-none-manylinux_2_17_x86_64", "pure_python": False}
     assert not (native(root) / library.NAME).exists()
     hook.KernelsHook.finalize(this, "standard", build_data, "a.whl")

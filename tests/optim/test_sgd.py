@@ -92,7 +92,7 @@ def test_threads_and_blocks_change_nothing(
     starts = [rng.standard_normal((n, 1)).astype(dtype) for n in sizes]
     slopes = [rng.standard_normal((n, 1)).astype(dtype) for n in sizes]
     results = []
-    # A backend has scaled sums of its own, and tests of them.
+    # A backend has a step of its own, and tests of it.
     monkeypatch.setattr(dispatch._Process, "backend", dispatch.NUMPY)
     for count, step in ((1, 1), (2, 1), (5, 1), (1, 2)):  # with gaps: all in one piece
         monkeypatch.setattr(workers, "thread_count", lambda count=count: count)
@@ -116,6 +116,7 @@ def test_large_parameters_are_shared_between_threads(monkeypatch: pytest.MonkeyP
         return [task() for task in work]
 
     monkeypatch.setattr(sgd, "run_all", spy)
+    monkeypatch.setattr(dispatch._Process, "backend", dispatch.NUMPY)
     parameters = [parameter(np.ones(n, np.float32)) for n in (3 * _SHARE, 10, _LARGE - 1, _LARGE)]
     for p in parameters:
         give(p, np.ones(p.shape, np.float32))

@@ -97,10 +97,11 @@ class Backend:
         """Give a + b, in `out` if it is given: how gradients are added where branches meet."""
         return self.reference.xp.add(a, b, out=out)
 
-    def scale_add(self, a: Any, b: Any, scale_a: float, scale_b: float) -> bool:
-        """Make scale_a * a + scale_b * b in the memory of the flat a: what optimisers do.
+    def sgd_step(self, w: Any, g: Any, v: Any, step: Any) -> bool:
+        """Change a parameter w and its momentum v (or None) by the gradient g, all flat.
 
-        False, and nothing is done, where the backend has nothing faster than NumPy.
+        `step` holds the optimiser's numbers, an `optim.sgd.Step`.  False, and nothing is done,
+        where the backend has nothing faster than NumPy.
         """
         return False
 

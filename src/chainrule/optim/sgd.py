@@ -108,6 +108,8 @@ class SGD(Optimizer):
         What each number becomes does not depend on blocks or threads.
         """
         rules: dict[Any, _Rule] = {}
+        backend, step = current_backend(), _step(group)
+        begin = step._replace(first=True)
         tasks: list[Callable[[], None]] = []
         for value, gradient, state in entries:
             rule = rules.get(value.dtype)
@@ -123,10 +125,10 @@ class SGD(Optimizer):
             size = arrays[0].size
             if arrays[0].ndim != 1:
                 rule.descend(first, *arrays)
+            elif backend.sgd_step(*arrays, begin if first else step):
+                pass
             elif size < _LARGE:
                 self._blocks(rule, first, arrays)
-            elif not first and rule.on_backend(*arrays):
-                pass
             else:
                 pieces = [slice(i, i + _SHARE) for i in range(0, size, _SHARE)]
                 parts = [_part(arrays, piece) for piece in pieces]
@@ -192,25 +194,32 @@ class _Rule(NamedTuple):
             d = np.add(d, np.multiply(v, self.momentum, two), two) if self.nesterov else v
         np.subtract(w, np.multiply(d, self.rate, two), w)
 
-    def on_backend(self, w: Array, g: Array, v: Array | None) -> bool:
-        """Change w and v as `descend` does, by the backend's scaled sums; False if it has none.
 
-        With v = m v + g + c w, w becomes w - r v, or ahead of it (1 - r c) w - r g - r m v.
-        """
-        if v is None or self.momentum is None or self.kept is not None:
-            return False
-        add, rate, m = current_backend().scale_add, float(self.rate), float(self.momentum)
-        decay = 0.0 if self.decay is None else float(self.decay)
-        if not add(v, g, m, -1.0 if self.maximize else 1.0):
-            return False
-        if decay:
-            add(v, w, 1.0, decay)
-        if self.nesterov:
-            add(w, g, 1.0 - rate * decay, rate if self.maximize else -rate)
-            add(w, v, 1.0, -rate * m)
-        else:
-            add(w, v, 1.0, -rate)
-        return True
+class Step(NamedTuple):
+    """One group's numbers, for a backend; `kept` is 1 - dampening, `first` a momentum's beginning.
+
+    With d = g + decay w (-g with `maximize`) and v = momentum v + kept d (v = d at first), w
+    becomes w - rate v; with `nesterov` w - rate (d + momentum v), without momentum w - rate d.
+    """
+
+    rate: float
+    decay: float
+    momentum: float
+    kept: float
+    nesterov: bool
+    maximize: bool
+    first: bool = False
+
+
+def _step(group: Group) -> Step:
+    return Step(
+        float(group["lr"]),
+        float(group["weight_decay"]),
+        float(group["momentum"]),
+        1.0 - float(group["dampening"]),
+        bool(group["nesterov"]),
+        bool(group["maximize"]),
+    )
 
 
 def _rule(dtype: Any, group: Group) -> _Rule:

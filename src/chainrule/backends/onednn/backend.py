@@ -8,8 +8,9 @@ import numpy as np
 
 from chainrule.backends.onednn import constants as c
 from chainrule.backends.onednn.arrays import address, empty_as, is_dense, is_float32, laid_as
+from chainrule.backends.onednn.own import FLOAT, INT, LONG, POINTER, have_kernels, kernel
 from chainrule.backends.onednn.primitives import Primitive, describe, plain
-from chainrule.backends.onednn.runtime import cached, runtime, work
+from chainrule.backends.onednn.runtime import Current, cached, runtime, work
 from chainrule.engine.dispatch import Backend
 from chainrule.engine.memory import keep_freed_memory
 from chainrule.engine.op import Array
@@ -41,19 +42,16 @@ class OneDNN(Backend):
         plan(address(a), address(b), address(y))
         return y
 
-    def scale_add(self, a: Any, b: Any, scale_a: float, scale_b: float) -> bool:
-        """Make scale_a * a + scale_b * b in a, with all threads, where the arrays are large."""
-        if a.size < Limits.update or not is_float32(a, b) or a.ndim != 1:
+    def sgd_step(self, w: Any, g: Any, v: Any, step: Any) -> bool:
+        """Change w and v by our own kernel; without kernels large ones by scaled sums."""
+        arrays = (w, g) if v is None else (w, g, v)
+        if not is_float32(*arrays) or not all(a.flags.c_contiguous for a in arrays):
             return False
-        if not (a.flags.c_contiguous and b.flags.c_contiguous):
+        if have_kernels():
+            return _step_by_kernel(w, g, v, step)
+        if v is None or step.first or step.kept != 1.0 or w.size < Limits.update:
             return False
-        plan = cached(("scale add", a.size), lambda: _build_scaled(a.size))
-        if plan is None:
-            return False
-        first, second = (np.array([scale], np.float32) for scale in (scale_a, scale_b))
-        where = address(a)
-        plan(where, address(b), address(first), address(second), where)
-        return True
+        return _step_by_sums(w, g, v, step)
 
     def enter(self) -> None:
         """Hold BLAS, whose threads would spin against OpenMP's; keep what arrays free."""
@@ -71,6 +69,41 @@ ONEDNN = OneDNN("onednn")
 def sum_plan(size: int, relu: bool) -> Primitive | None:
     """Give (a, b, y) -> a + b or max(a + b, 0), None where the library has no fast one."""
     return cached(("add", size, relu), lambda: _build_sum(size, relu), work(3 * size))
+
+
+def _step_by_kernel(w: Any, g: Any, v: Any, step: Any) -> bool:
+    run = cached(("sgd",), lambda: kernel("sgd", *[POINTER] * 3, LONG, *[FLOAT] * 4, INT, INT))
+    how = step.first + 2 * step.nesterov + 4 * step.maximize
+    momentum = None if v is None else address(v)
+    threads = 1 if w.size < Limits.update else Current.thread.budget
+    run(address(w), address(g), momentum, w.size, *step[:4], how, threads)
+    return True
+
+
+def _step_by_sums(w: Any, g: Any, v: Any, step: Any) -> bool:
+    """Step as w - r v with v = m v + g + c w; ahead of it (1 - r c) w - r g - r m v."""
+    rate, decay, m = step.rate, step.decay, step.momentum
+    if not _scale_add(v, g, m, -1.0 if step.maximize else 1.0):
+        return False
+    if decay:
+        _scale_add(v, w, 1.0, decay)
+    if step.nesterov:
+        _scale_add(w, g, 1.0 - rate * decay, rate if step.maximize else -rate)
+        _scale_add(w, v, 1.0, -rate * m)
+    else:
+        _scale_add(w, v, 1.0, -rate)
+    return True
+
+
+def _scale_add(a: Any, b: Any, scale_a: float, scale_b: float) -> bool:
+    """Make scale_a * a + scale_b * b in the memory of the flat a."""
+    plan = cached(("scale add", a.size), lambda: _build_scaled(a.size))
+    if plan is None:
+        return False
+    first, second = (np.array([scale], np.float32) for scale in (scale_a, scale_b))
+    where = address(a)
+    plan(where, address(b), address(first), address(second), where)
+    return True
 
 
 def _build_scaled(size: int) -> Primitive | None:

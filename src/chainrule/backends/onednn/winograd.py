@@ -21,7 +21,7 @@ from chainrule.backends.onednn.arrays import (
     empty_last,
     note_finite,
 )
-from chainrule.backends.onednn.conv_plan import PACKED, ConvPlan
+from chainrule.backends.onednn.conv_plan import ConvPlan
 from chainrule.backends.onednn.dense import column_sums
 from chainrule.backends.onednn.own import (
     INT,
@@ -34,7 +34,8 @@ from chainrule.backends.onednn.own import (
     sizes,
     switched_on,
 )
-from chainrule.backends.onednn.runtime import Current, buffer
+from chainrule.backends.onednn.primitives import Shape
+from chainrule.backends.onednn.runtime import Current
 from chainrule.engine.op import Array
 from chainrule.ops.conv import Conv
 
@@ -46,11 +47,15 @@ LEAST_TILES = 24  # else transforming the filters takes longer than it saves
 GAIN = 1.9  # products of the direct convolution by those that remain, with the tiles' borders
 CACHE = 640 << 10  # bytes of transformed tiles that a block may take: what a core keeps near
 BLOCKS = (24, 48)  # fewest and most tiles in a block, multiples of 12
-DEEP = 1 << 15  # products of channels from which threads share channels, not tiles
+MANY = 1 << 16  # products of channels from which threads share channels, not tiles
 
 
 class WinogradPlan(ConvPlan):
-    """The direct convolution's plan, with our own kernels in front of its primitives."""
+    """The direct convolution's plan, with our own kernels in front of its primitives.
+
+    These are two, measured: one that transforms all filters and then blocks of tiles, and one for
+    fewer tiles than channels, which transforms all tiles and then panels of filters.
+    """
 
     def __init__(self, op: Conv, direct: ConvPlan) -> None:
         self.__dict__.update(direct.__dict__)
@@ -59,14 +64,25 @@ class WinogradPlan(ConvPlan):
         (top, _), (left, _) = op.padding
         self._sizes = sizes(n, h, w, channels, filters, out_h, out_w, top, left)
         self._back = sizes(n, out_h, out_w, filters, channels, h, w, 2 - top, 2 - left)
-        self._threads = threads = Current.thread.threads
         least, most = BLOCKS
         fit = CACHE // (4 * POINTS * (channels + filters)) // least * least
         self._block = max(least, min(most, fit))
-        parts = (1, threads) if channels * filters >= DEEP else (threads, 1)
-        self._division = (self._block, *parts, threads)
-        self._filters = kernel("winograd_filters", POINTER, POINTER, LONG, LONG, INT, INT)
-        self._conv = kernel("winograd_conv", *[POINTER] * 6, LONG, INT, INT)
+        self._threads = threads = Current.thread.threads
+        parts = (1, threads) if channels * filters >= MANY else (threads, 1)
+        self._division: tuple[int, ...] = (self._block, *parts, threads)
+        self._deep = _tiles(self.y) ** 2 <= channels * filters
+        self._choose_kernels()
+
+    def _choose_kernels(self) -> None:
+        ends = POINTER, POINTER, POINTER, INT, POINTER, POINTER, POINTER
+        if self._deep:
+            self._conv = kernel("winograd_deep", *ends, INT, INT)
+            self._for_conv = size_of("winograd_deep", POINTER, INT)
+            self._gradient = kernel("winograd_deep_weights", *[POINTER] * 5, INT)
+            self._for_gradient = size_of("winograd_deep_weights", POINTER, INT)
+            self._division = (self._threads,)
+            return
+        self._conv = kernel("winograd_conv", *ends, LONG, INT, INT)
         self._for_conv = size_of("winograd_conv", POINTER, LONG, INT)
         self._gradient = kernel("winograd_weights", *[POINTER] * 5, LONG, LONG, LONG, INT)
         self._for_gradient = size_of("winograd_weights", POINTER, LONG, LONG, LONG, INT)
@@ -75,14 +91,13 @@ class WinogradPlan(ConvPlan):
         self, sizes: Any, x: Array, w: Array, bias: Array | None, y: Array, relu: bool
     ) -> bool:
         """Convolve x into y, by the sizes and filters of one direction; tell if y is finite."""
-        threads, block = self._threads, self._block
-        filters = buffer(PACKED, 4 * POINTS * w.shape[0] * w.shape[1])
-        self._filters(address(w), filters, *w.shape[:2], sizes is self._back, threads)
-        REORDERS.parameters += 1
-        memory = scratch(self._for_conv(sizes, block, threads))
+        threads = self._threads
+        block = () if self._deep else (self._block,)
+        memory = scratch(self._for_conv(sizes, *block, threads))
         vector = None if bias is None else address(bias)
-        ends = address(x), filters, vector, address(y), memory
-        return not self._conv(sizes, *ends, block, relu, threads)
+        ends = address(x), address(w), sizes is self._back, vector, address(y), memory
+        REORDERS.parameters += 1
+        return not self._conv(sizes, *ends, *block, relu, threads)
 
     def forward(self, x: Array, w: Array, bias: Array | None, relu: bool) -> tuple[Array, bool]:
         """Give y, its negative values 0 with `relu`, and then whether it was finite."""
@@ -109,6 +124,10 @@ class WinogradPlan(ConvPlan):
         return gw, column_sums(by_rows(g)) if need_bias else None
 
 
+def _tiles(y: Shape) -> int:
+    return y[0] * -(-y[2] // 4) * -(-y[3] // 4)
+
+
 def winograd_plan(op: Conv, plan: ConvPlan) -> ConvPlan | None:
     """Give the plan that computes by Winograd where that is faster than the given one."""
     if not switched_on(VARIABLE, "convolutions are direct"):
@@ -123,7 +142,6 @@ def _pays(op: Conv, plan: ConvPlan) -> bool:
         return False
     if w[0] % vector or w[1] % vector or max(map(max, op.padding)) > 2:
         return False
-    tiles = y[0] * -(-y[2] // 4) * -(-y[3] // 4)
-    direct = prod(y) // y[1] * 9
+    tiles, direct = _tiles(y), prod(y) // y[1] * 9
     enough = tiles >= LEAST_TILES and direct * w[0] * w[1] >= LEAST_WORK
     return enough and direct >= GAIN * POINTS * tiles

@@ -1,17 +1,11 @@
-/* The gradient of a 3x3 convolution by its weight, by the transposed Winograd F(4x4, 3x3).
+/* The gradient of a 3x3 convolution by its weight, by the transposed Winograd F(4x4, 3x3), where
+ * images are large.
  *
  * A part is a range of the tiles and of the output channels; each part sums its products in memory
  * of its own, in a fixed order, so that the result does not depend on who computes it.
  */
 #include "threads.h"
-#include "winograd.h"
-
-#if REGISTERS == 32
-#define ROWS 8 /* input channels that are multiplied at once */
-#else
-#define ROWS 4
-#endif
-#define PANEL (2 * LANES) /* output channels that are multiplied at once */
+#include "winograd_gradient.h"
 
 typedef struct {
     Conv3 s;
@@ -25,54 +19,6 @@ typedef struct {
 
 /* Sums of products of part (tiles, channels) lie as [part][36][panel][c / ROWS][ROWS][PANEL]. */
 static long sums_of_point(const Work *a) { return a->s.c * up_to(a->s.k, PANEL); }
-
-/* Transform gradients: entry p of tile t and channel k to g + p * step + panel, t, k in it. */
-static void read_gradients(const Work *a, const float *nowhere, long first, long count, long from,
-                           long to, float *g) {
-    const Conv3 *s = &a->s;
-    long down = tiles_down(s), across = tiles_across(s);
-    for (long t = 0; t < count; t++) {
-        long tile = first + t, column = tile % across, row = tile / across % down;
-        const float *pixel[OUT * OUT];
-        find_pixels(a->gy, tile / (across * down), row * OUT, column * OUT, s->oh, s->ow, s->k, OUT,
-                    nowhere, pixel);
-        for (long k = from; k < to; k += LANES) {
-            vec rows[OUT][IN];
-            UNROLL for (int i = 0; i < OUT; i++) {
-                vec d[OUT];
-                UNROLL for (int j = 0; j < OUT; j++) d[j] = load(pixel[i * OUT + j] + k);
-                read_gradient(d, rows[i]);
-            }
-            long inside = k - from, panel = inside / PANEL * PANEL;
-            float *at = g + panel * a->block + t * PANEL + inside - panel;
-            UNROLL for (int j = 0; j < IN; j++) {
-                vec d[OUT] = {rows[0][j], rows[1][j], rows[2][j], rows[3][j]}, e[IN];
-                read_gradient(d, e);
-                UNROLL for (int i = 0; i < IN; i++) store(at + (i * IN + j) * a->g_step, e[i]);
-            }
-        }
-    }
-}
-
-/* Add the products of ROWS input and `wide` vectors of output channels over the tiles. */
-INLINE void multiply_channels(const float *v, const float *g, long count, float *sums, int fresh,
-                              const int wide) {
-    vec sum[ROWS][2];
-    UNROLL for (int i = 0; i < ROWS; i++)
-        UNROLL for (int j = 0; j < wide; j++)
-            sum[i][j] = fresh ? (vec){0} : load(sums + i * PANEL + j * LANES);
-#pragma clang loop unroll_count(2)
-    for (long t = 0; t < count; t++, v += LANES, g += PANEL) {
-        vec w[2];
-        UNROLL for (int j = 0; j < wide; j++) w[j] = load(g + j * LANES);
-        UNROLL for (int i = 0; i < ROWS; i++) {
-            vec x = spread(v[i]);
-            UNROLL for (int j = 0; j < wide; j++) sum[i][j] += x * w[j];
-        }
-    }
-    UNROLL for (int i = 0; i < ROWS; i++)
-        UNROLL for (int j = 0; j < wide; j++) store(sums + i * PANEL + j * LANES, sum[i][j]);
-}
 
 static void multiply_block(const Work *a, const float *v, const float *g, long count, long from,
                            long to, float *sums, int fresh) {
@@ -103,7 +49,7 @@ static void compute_part(const Work *a, long part, float *memory) {
     for (long first = begin; first < end || first == begin; first += a->block) {
         long count = smaller(a->block, end - first);
         read_tiles(s, a->x, nowhere, first, count, v, a->block, a->v_step);
-        read_gradients(a, nowhere, first, count, from, to, g);
+        read_gradients(s, a->gy, nowhere, first, count, from, to, g, a->block, a->g_step);
         multiply_block(a, v, g, count, from, to, sums, first == begin);
     }
 }
@@ -114,45 +60,17 @@ static void products_worker(void *arg) {
     for (long part; take(&a->parts, &part);) compute_part(a, part, a->scratch + mine * a->share);
 }
 
-/* Add the parts' sums for LANES output channels of one input channel, and transform them; add what
- * x - x leaves of the results to `strange`. */
-INLINE void write_gradient(const Work *a, long k, long c, float (*gw)[LANES], vec *strange) {
-    long point = sums_of_point(a), panel = k / PANEL * PANEL;
-    const float *sums = a->sums + panel * a->s.c + c * PANEL + k - panel;
-    vec half[IN][3];
-    UNROLL for (int j = 0; j < IN; j++) {
-        vec d[IN];
-        UNROLL for (int i = 0; i < IN; i++) {
-            const float *from = sums + (i * IN + j) * point;
-            d[i] = load(from);
-            for (long part = 1; part < a->tile_parts; part++)
-                d[i] += load(from + part * POINTS * point);
-        }
-        write_filter(d, half[j]);
-    }
-    UNROLL for (int i = 0; i < 3; i++) {
-        vec d[IN], e[3];
-        UNROLL for (int j = 0; j < IN; j++) d[j] = half[j][i];
-        write_filter(d, e);
-        UNROLL for (int j = 0; j < 3; j++) {
-            *strange += e[j] - e[j];
-            store(gw[3 * i + j], e[j]);
-        }
-    }
-}
-
 static void gradient_worker(void *arg) {
     Work *a = arg;
-    long ins = a->s.c;
+    long point = sums_of_point(a);
     vec strange = {0};
     for (long v; take(&a->vectors, &v);) {
-        long k = v * LANES;
-        for (long c = 0; c < ins; c++) {
+        long k = v * LANES, panel = k / PANEL * PANEL;
+        for (long c = 0; c < a->s.c; c++) {
             float gw[9][LANES];
-            write_gradient(a, k, c, gw, &strange);
-            for (int lane = 0; lane < LANES; lane++)
-                for (int tap = 0; tap < 9; tap++)
-                    a->gw[((k + lane) * ins + c) * 9 + tap] = gw[tap][lane];
+            write_gradient(a->sums + panel * a->s.c + c * PANEL + k - panel, point, a->tile_parts,
+                           POINTS * point, gw, &strange);
+            put_gradient(&a->s, gw, a->gw, k, c);
         }
     }
     if (sum_of(strange) != 0) __atomic_store_n(&a->strange, 1, __ATOMIC_RELAXED);
