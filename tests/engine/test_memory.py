@@ -168,6 +168,21 @@ print(told, kept > 300, returned < 50, resident() - before < 50)
 
 
 @glibc
+def test_a_small_block_holds_no_large_ones_then() -> None:
+    code = """
+from chainrule.engine.memory import keep_little_freed_memory
+keep_freed_memory()
+keep_little_freed_memory()
+before = resident()
+blocks = [np.ones(30 << 20, np.uint8) for _ in range(10)]
+pin = np.ones(1 << 16, np.uint8)
+del blocks
+print(resident() - before < 50)
+"""
+    assert run(code) == ["True"]
+
+
+@glibc
 def test_little_is_not_asked_for_where_the_user_has_set_the_allocator() -> None:
     code = """
 from chainrule.engine.memory import keep_little_freed_memory

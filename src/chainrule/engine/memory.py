@@ -13,8 +13,9 @@ import sys
 from functools import cache
 from typing import Any
 
-_TRIM_THRESHOLD, _MMAP_MAX = -1, -4  # the names of mallopt, in malloc.h
+_TRIM_THRESHOLD, _MMAP_THRESHOLD, _MMAP_MAX = -1, -3, -4  # the names of mallopt, in malloc.h
 _MOST_KEPT, _LITTLE = (1 << 31) - 1, 32 << 20
+_MAPPED, _MANY = 1 << 20, 1 << 16  # bytes of a block that is mapped on its own, and such blocks
 _SETTINGS = ("MALLOC_MMAP_MAX_", "MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_")
 
 
@@ -43,10 +44,10 @@ def keep_freed_memory() -> bool:
 
 
 def keep_little_freed_memory() -> bool:
-    """Return what was freed, and from now on keep 32 MB at the end of the heap at most.
+    """Return what was freed; from now on map blocks of 1 MB on their own, and keep 32 MB at most.
 
-    For work whose shapes keep changing, where what is kept for the same shape again only adds up.
-    Does nothing, and tells so, unless `keep_freed_memory` is in force.
+    For work whose shapes keep changing, where what is kept for the same shape again only adds up,
+    and where a small block that outlives its step would hold large ones below it.  Does nothing, and tells so, unless `keep_freed_memory` is in force.
 
     >>> from chainrule.engine.memory import keep_little_freed_memory
     >>> keep_little_freed_memory() in (True, False)
@@ -55,7 +56,8 @@ def keep_little_freed_memory() -> bool:
     if not keep_freed_memory():
         return False
     return_freed_memory()
-    return bool(_glibc().mallopt(_TRIM_THRESHOLD, _LITTLE))
+    settings = (_MMAP_MAX, _MANY), (_MMAP_THRESHOLD, _MAPPED), (_TRIM_THRESHOLD, _LITTLE)
+    return all(_glibc().mallopt(name, value) for name, value in settings)
 
 
 def return_freed_memory() -> bool:

@@ -29,7 +29,7 @@ def _load() -> Backend | None:
 
 
 BACKEND = _load()
-MINE = ("pairs", "special", "sums", "threads", "memory", "counters", "errors", "planted")
+MINE = ("own", "pairs", "special", "sums", "threads", "memory", "counters", "errors", "planted")
 collect_ignore = [] if BACKEND else [f"test_{name}.py" for name in MINE]
 
 

@@ -53,8 +53,9 @@ MANY = 1 << 16  # products of channels from which threads share channels, not ti
 class WinogradPlan(ConvPlan):
     """The direct convolution's plan, with our own kernels in front of its primitives.
 
-    These are two, measured: one that transforms all filters and then blocks of tiles, and one for
-    fewer tiles than channels, which transforms all tiles and then panels of filters.
+    These are two: one that transforms all filters and then blocks of tiles, and one for few tiles,
+    which transforms all tiles and then panels of filters.  So their scratch memory has a bound
+    that depends on the channels alone.
     """
 
     def __init__(self, op: Conv, direct: ConvPlan) -> None:
@@ -70,7 +71,7 @@ class WinogradPlan(ConvPlan):
         self._threads = threads = Current.thread.threads
         parts = (1, threads) if channels * filters >= MANY else (threads, 1)
         self._division: tuple[int, ...] = (self._block, *parts, threads)
-        self._deep = _tiles(self.y) ** 2 <= channels * filters
+        self._deep = _few_tiles(self)
         self._choose_kernels()
 
     def _choose_kernels(self) -> None:
@@ -126,6 +127,12 @@ class WinogradPlan(ConvPlan):
 
 def _tiles(y: Shape) -> int:
     return y[0] * -(-y[2] // 4) * -(-y[3] // 4)
+
+
+def _few_tiles(plan: ConvPlan) -> bool:
+    """Tell whether all tiles, transformed, take less memory than all filters would."""
+    channels, filters = plan.x[1], plan.w[0]
+    return _tiles(plan.y) * (channels + filters) <= channels * filters
 
 
 def winograd_plan(op: Conv, plan: ConvPlan) -> ConvPlan | None:
