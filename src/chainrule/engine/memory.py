@@ -47,7 +47,8 @@ def keep_little_freed_memory() -> bool:
     """Return what was freed; from now on map blocks of 1 MB on their own, and keep 32 MB at most.
 
     For work whose shapes keep changing, where what is kept for the same shape again only adds up,
-    and where a small block that outlives its step would hold large ones below it.  Does nothing, and tells so, unless `keep_freed_memory` is in force.
+    and where a small block that outlives its step would hold large ones below it.  Does nothing,
+    and tells so, unless `keep_freed_memory` is in force.
 
     >>> from chainrule.engine.memory import keep_little_freed_memory
     >>> keep_little_freed_memory() in (True, False)
