@@ -44,8 +44,9 @@ format: .venv/.dev ## put the code into the form that lint asks for
 bench: .venv-bench/.bench ## measure speed and memory beside PyTorch's, in an environment of its own
 	@.venv-bench/bin/python benchmarks/run.py --installed-size $(BENCH)
 
-docs: .venv/.docs ## write the reference pages to build/docs
-	@.venv/bin/python -m pdoc --docformat google -o build/docs chainrule
+docs: .venv/.docs ## write the documentation to build/docs; a warning is an error
+	@.venv/bin/python -m sphinx -n -W --keep-going -q -d build/doctrees docs build/docs
+	@echo "documentation: build/docs/index.html"
 
 clean: ## remove the environments and caches; runs/ stays
 	rm -rf .venv .venv-bench .venv-parity build dist htmlcov .coverage .coverage.*
@@ -88,7 +89,7 @@ endef
 	$(call install,.venv,--editable ".[dev]")
 
 .venv/.docs: $(built) $(call stale,.venv)
-	$(call install,.venv,--editable ".[demo$(comma)docs]")
+	$(call install,.venv,--editable ".[docs]")
 
 .venv-parity/.parity: $(built) Makefile $(call stale,.venv-parity)
 	$(call install,.venv-parity,--editable . hypothesis pytest "torch==2.13.0")

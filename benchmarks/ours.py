@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from blocks import Timed
 from networks import MOMENTUM, PAIRS, RATE, SEED
 from side import Side, resident
 from stopwatch import Profile
@@ -121,6 +122,14 @@ class Ours(Side):
             for _ in range(count):
                 profile.step(self.step)
         return profile.report()
+
+    def block(self, name: str, count: int) -> list[float]:
+        """Run a block forward and backward; give the seconds of each time."""
+        if self._block is None or self._block[0] != name:
+            self._block = name, Timed(cr, lambda a, wants: cr.tensor(a, requires_grad=wants), name)
+        return self._block[1].run(count)
+
+    _block: tuple[str, Timed] | None = None
 
     def shapes(self, drawn: list[list[int]]) -> list[int]:
         """Train a step on each (batch, side); give resident memory after each."""

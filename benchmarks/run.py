@@ -1,10 +1,11 @@
 """Measure speed and memory: `python benchmarks/run.py [names] [--rounds N] [--quick]`.
 
 Names are networks (lenet5, resnet20, ...: time, memory and breakdown of a training step beside
-PyTorch's), `first_step`, `shapes`, `installed_size`, or the small benchmarks that are programs of
-their own (import_time, add_overhead, conv, lenet, memory).  Without names all run, but for
-`installed_size`, which installs packages.  Figures go to benchmarks/results.json and .svg, those
-of `--quick` to build/bench; nothing is asserted.  Keep the machine idle meanwhile.
+PyTorch's), `blocks` (each block alone, beside PyTorch's), `first_step`, `shapes`, `installed_size`,
+or the small benchmarks that are programs of their own (import_time, add_overhead, conv, lenet,
+memory).  Without names all run, but for `installed_size`, which installs packages.  Figures go to
+benchmarks/results.json and .svg, those of `--quick` to build/bench; nothing is asserted.  Keep the
+machine idle meanwhile.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import blocks
 import breakdown
 import first_step
 import installed_size
@@ -34,7 +36,7 @@ from worker import Worker, WorkerError
 
 HERE = Path(__file__).parent
 PROGRAMS = ("import_time", "add_overhead", "conv", "lenet", "memory")
-OTHERS = ("first_step", "shapes", "installed_size")
+OTHERS = ("first_step", "shapes", "blocks", "installed_size")
 QUICK = ("lenet5", "first_step", "shapes")
 Record = Callable[..., None]
 
@@ -139,6 +141,8 @@ class Run:
             size = (40, 10) if self.quick else (shapes.STEPS, shapes.SETTLED)
             found = shapes.measure(self.settings, *size)
             shapes.show(found)
+        elif name == "blocks":
+            found = blocks.measure(self.settings)
         else:
             found = installed_size.measure()
             installed_size.show(found)
@@ -159,7 +163,7 @@ class Run:
 
 def chosen(given: argparse.Namespace) -> list[str]:
     """List the names that are to run."""
-    usual = QUICK if given.quick else (*PROGRAMS, "first_step", "shapes", *PAIRS)
+    usual = QUICK if given.quick else (*PROGRAMS, "first_step", "shapes", "blocks", *PAIRS)
     return [*(given.names or usual)] + ["installed_size"] * given.installed_size
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from blocks import Timed
 from networks import MOMENTUM, PAIRS, RATE, SEED
 from side import Side, resident
 from torch import nn
@@ -26,6 +27,10 @@ OPTIMISERS: dict[str, dict[str, bool]] = {
 def _length(parameter: nn.Parameter) -> float:
     assert parameter.grad is not None
     return float(parameter.grad.double().norm())
+
+
+def _tensor(array: np.ndarray, wants: bool) -> torch.Tensor:
+    return torch.from_numpy(array).requires_grad_(wants)
 
 
 class PyTorch(Side):
@@ -133,6 +138,14 @@ class PyTorch(Side):
         for hook in hooks:
             hook.remove()
         return {"forward": sum(counts), "first": counts[0]}
+
+    def block(self, name: str, count: int) -> list[float]:
+        """Run a block forward and backward; give the seconds of each time."""
+        if self._block is None or self._block[0] != name:
+            self._block = name, Timed(torch, _tensor, name)
+        return self._block[1].run(count)
+
+    _block: tuple[str, Timed] | None = None
 
     def shapes(self, drawn: list[list[int]]) -> list[int]:
         """Train a step on each (batch, side); give resident memory after each."""

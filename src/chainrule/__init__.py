@@ -44,6 +44,7 @@ _ENGINE = {
     "chainrule.engine.threads": "get_num_threads set_num_threads",
     "chainrule.models.registry": "create_model",
     "chainrule.nn.module": "Module",
+    "chainrule.ops": "linalg",
     "chainrule.ops.cast": "result_type",
 }
 _HOME = {name: room for room, names in _ENGINE.items() for name in names.split()}

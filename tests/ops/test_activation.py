@@ -21,6 +21,10 @@ F = cr.nn.functional
 RNG = np.random.default_rng(0)
 NAN, INF = np.nan, np.inf
 
+def _below(x):
+    return np.minimum(x, 0)
+
+
 ORACLES = {
     "sigmoid": (F.sigmoid, special.expit),
     "tanh": (F.tanh, np.tanh),
@@ -31,7 +35,31 @@ ORACLES = {
     "logsigmoid": (F.logsigmoid, special.log_expit),
     "softmax": (lambda x: F.softmax(x, 0), lambda x: special.softmax(x, 0)),
     "log_softmax": (lambda x: F.log_softmax(x, 0), lambda x: special.log_softmax(x, 0)),
+    "bnll": (F.bnll, lambda x: np.logaddexp(0, x)),
+    "celu": (lambda x: F.celu(x, 2.0), lambda x: np.where(x > 0, x, 2 * np.expm1(_below(x) / 2))),
+    "selu": (
+        F.selu,
+        lambda x: 1.0507009873554805 * np.where(x > 0, x, 1.6732632423543772 * np.expm1(_below(x))),
+    ),
+    "gelu": (F.gelu, lambda x: x * special.ndtr(x)),
+    "silu": (F.silu, lambda x: x * special.expit(x)),
+    "mish": (F.mish, lambda x: x * np.tanh(np.logaddexp(0, x))),
+    "softsign": (F.softsign, lambda x: x / (1 + np.abs(x))),
+    "tanhshrink": (F.tanhshrink, lambda x: x - np.tanh(x)),
+    "hardtanh": (F.hardtanh, lambda x: np.clip(x, -1, 1)),
+    "relu6": (F.relu6, lambda x: np.clip(x, 0, 6)),
+    "hardshrink": (F.hardshrink, lambda x: np.where(np.abs(x) > 0.5, x, 0)),
+    "softshrink": (F.softshrink, lambda x: np.sign(x) * np.maximum(np.abs(x) - 0.5, 0)),
+    "hardsigmoid": (F.hardsigmoid, lambda x: np.clip(x / 6 + 0.5, 0, 1)),
+    "hardswish": (F.hardswish, lambda x: x * np.clip(x / 6 + 0.5, 0, 1)),
+    "threshold": (lambda x: F.threshold(x, 1.0, 7.0), lambda x: np.where(x > 1, x, 7.0)),
+    "rrelu": (lambda x: F.rrelu(x, 0.1, 0.3), lambda x: np.where(x > 0, x, 0.2 * x)),
 }
+CANCELS = {"gelu", "tanhshrink", "softshrink", "hardsigmoid", "hardswish"}
+"""Whose formulas subtract nearly equal values, as PyTorch's: errors are of the inputs' size."""
+SETTINGS = {"celu": (2.0,), "threshold": (1.0, 7.0), "rrelu": (0.1, 0.3)}
+
+
 each = pytest.mark.parametrize("name", ORACLES)
 
 
@@ -54,6 +82,7 @@ def test_forward_agrees_with_an_independent_formula(name, dtype):
     y = values(ours(cr.tensor(x)))
     assert y.dtype == dtype
     rtol = {"float64": 1e-12, "float32": 2e-6, "float16": 4e-3}[dtype]
+    rtol *= 10 if name in CANCELS else 1
     np.testing.assert_allclose(y, oracle(x.astype(np.float64)), rtol=rtol, atol=rtol / 10)
 
 
@@ -67,7 +96,8 @@ def test_forward_far_from_zero(x):
             y = values(ours(cr.tensor(x)))
         # Above its threshold softplus is x itself; 2e-10 of it is dropped there.
         rtol = 2e-10 if name == "softplus" else 1e-12
-        np.testing.assert_allclose(y, oracle(x), rtol=rtol, atol=1e-300, err_msg=name)
+        atol = 1e-12 if name in CANCELS else 1e-300
+        np.testing.assert_allclose(y, oracle(x), rtol=rtol, atol=atol, err_msg=name)
 
 
 @each
@@ -92,7 +122,7 @@ def test_the_result_keeps_the_order_in_memory(name):
 @each
 def test_methods_and_top_level_names_are_the_same_function(name):
     x = cr.tensor([1.0, -2.0])
-    arguments = (0,) if "softmax" in name else ()
+    arguments = (0,) if "softmax" in name else SETTINGS.get(name, ())
     expected = values(getattr(F, name)(x, *arguments))
     assert np.array_equal(values(getattr(cr, name)(x, *arguments)), expected)
     if name in ("sigmoid", "tanh", "relu", "softmax", "log_softmax"):  # as in PyTorch
@@ -294,6 +324,49 @@ def test_softmax_converts_first():
         (lambda: F.log_softmax(cr.ones(2, 3), -3), IndexError, "log_softmax: expected dim in"),
         (lambda: F.softmax(cr.tensor([1]), 0), TypeError, "softmax: expected a floating-point"),
         (lambda: F.relu([1.0]), TypeError, "wrap lists with cr.tensor"),
+        (lambda: F.celu(cr.ones(2), 0), ValueError,
+         "celu: expected an alpha other than 0; got alpha 0"),
+        (lambda: F.celu(cr.ones(2), None), TypeError, "celu alpha: expected a number"),
+        (lambda: F.selu(cr.tensor([1])), TypeError, "selu: expected a floating-point input"),
+        (lambda: F.gelu(cr.tensor([1])), TypeError, "gelu: expected a floating-point input"),
+        (lambda: F.gelu(cr.ones(2), approximate="exact"), ValueError,
+         "gelu: expected approximate 'none' or 'tanh'; got approximate 'exact'"),
+        (lambda: F.gelu(cr.ones(2), approximate=None), TypeError, "got approximate None"),
+        (lambda: F.silu(cr.tensor([1])), TypeError, "silu: expected a floating-point input"),
+        (lambda: F.mish(cr.tensor([1])), TypeError, "mish: expected a floating-point input"),
+        (lambda: F.glu(cr.ones(2, 3)), ValueError,
+         "glu: expected two halves along the dimension, but 3 % 2 = 1; got input float32 (2, 3)"),
+        (lambda: F.glu(cr.ones(2), 1), IndexError, "glu: expected dim in [-1, 0]"),
+        (lambda: F.glu(cr.tensor(1.0)), ValueError, "glu: expected a tensor with a dimension"),
+        (lambda: F.glu(cr.tensor([1, 2])), TypeError, "glu: expected a floating-point input"),
+        (lambda: F.softsign(cr.tensor([True])), TypeError, "numbers, not booleans"),
+        (lambda: F.hardtanh(cr.ones(2), 2, 1), ValueError,
+         "hardtanh: expected min_val <= max_val; got min_val 2, max_val 1"),
+        (lambda: F.hardtanh(cr.ones(2), "a"), TypeError, "hardtanh min_val: expected a number"),
+        (lambda: F.hardtanh(cr.ones(2), 0, "a"), TypeError, "hardtanh max_val: expected a number"),
+        (lambda: F.hardtanh(cr.tensor([True])), TypeError,
+         "hardtanh: expected numbers, not booleans; got input bool (1,)"),
+        (lambda: F.hardtanh(cr.tensor([1]), 0, 1e30), ValueError, "hardtanh: expected settings in"),
+        (lambda: F.hardtanh(cr.tensor([1], dtype=cr.uint8), -1, 1), ValueError,
+         "hardtanh: expected limits of at least 0 for unsigned integers"),
+        (lambda: F.threshold(cr.ones(1), "a", 1), TypeError, "threshold threshold: expected a"),
+        (lambda: F.threshold(cr.ones(1), 1, "a"), TypeError, "threshold value: expected a number"),
+        (lambda: F.hardshrink(cr.tensor([1])), TypeError, "hardshrink: expected a floating-point"),
+        (lambda: F.hardshrink(cr.ones(1), "a"), TypeError, "hardshrink lambd: expected a number"),
+        (lambda: F.softshrink(cr.ones(1), -1), ValueError, "softshrink: expected lambd in [0, 3.4"),
+        (lambda: F.softshrink(cr.ones(1), "a"), TypeError, "softshrink lambd: expected a number"),
+        (lambda: F.hardsigmoid(cr.tensor([1])), TypeError, "hardsigmoid: expected a floating"),
+        (lambda: F.hardswish(cr.tensor([1])), TypeError, "hardswish: expected a floating-point"),
+        (lambda: F.rrelu(cr.ones(1), 0.5, 0.1), ValueError,
+         "rrelu: expected finite lower <= upper; got lower 0.5, upper 0.1"),
+        (lambda: F.rrelu(cr.ones(1), "a"), TypeError, "rrelu lower: expected a number"),
+        (lambda: F.rrelu(cr.ones(1), 0.1, "a"), TypeError, "rrelu upper: expected a number"),
+        (lambda: F.rrelu(cr.tensor([1]), training=True), TypeError, "rrelu: expected a floating"),
+        (lambda: F.gumbel_softmax(cr.tensor([1])), TypeError, "gumbel_softmax: expected a float"),
+        (lambda: F.gumbel_softmax(cr.ones(2), dim=1), IndexError, "gumbel_softmax: expected dim"),
+        (lambda: F.elu_(3.0), TypeError, "elu_: expected a tensor, to hold the result"),
+        (lambda: F.elu_(cr.ones(2, requires_grad=True)), RuntimeError, "elu_: a leaf tensor"),
+        (lambda: F.celu_(cr.tensor([1])), TypeError, "celu: expected a floating-point input"),
     ],
 )  # fmt: skip
 def test_errors(call, kind, text):
@@ -354,3 +427,82 @@ def test_numbers():
     for bad in (None, "1", [1.0], np.ones(1)):
         with pytest.raises(TypeError):
             number(bad, "x")
+
+
+def test_glu_by_a_loop():
+    x = RNG.standard_normal((3, 4, 6))
+    for dim in (1, 2, -1):
+        moved = np.moveaxis(x, dim, 0)
+        half = len(moved) // 2
+        expected = np.stack([moved[i] * special.expit(moved[half + i]) for i in range(half)])
+        got = values(F.glu(cr.tensor(x), dim))
+        np.testing.assert_allclose(got, np.moveaxis(expected, 0, dim), rtol=1e-12)
+
+
+def test_gelu_by_tanh():
+    x = RNG.standard_normal(50)
+    u = np.sqrt(2 / np.pi) * (x + 0.044715 * x**3)
+    got = values(F.gelu(cr.tensor(x), approximate="tanh"))
+    np.testing.assert_allclose(got, x * (1 + np.tanh(u)) / 2, rtol=1e-12, atol=1e-15)
+
+
+def test_the_corners_of_the_hard_ones_have_pytorch_slopes():
+    assert slope(F.hardtanh, [-1.0, 1.0, 0.0, NAN]).tolist() == [0, 0, 1, 0]
+    assert slope(F.relu6, [0.0, 6.0, 3.0]).tolist() == [0, 0, 1]
+    assert slope(F.hardshrink, [-0.5, 0.5, 0.6]).tolist() == [0, 0, 1]
+    assert slope(F.softshrink, [-0.5, 0.5, 0.6]).tolist() == [0, 0, 1]
+    assert slope(F.hardsigmoid, [-3.0, 3.0, 0.0]).tolist() == [0, 0, 1 / 6]
+    assert slope(F.hardswish, [-3.0, 3.0, 4.0, 0.0]).tolist() == [0, 1, 1, 0.5]
+    assert slope(lambda x: F.threshold(x, 1, 5), [1.0, 1.5]).tolist() == [0, 1]
+    assert slope(F.softsign, [0.0, -0.0]).tolist() == [1, 1]
+
+
+def test_selu_keeps_mean_and_variance():
+    x = np.random.default_rng(0).standard_normal(1_000_000)
+    y = values(F.selu(cr.tensor(x)))
+    assert abs(y.mean()) < 0.005
+    assert abs(y.var() - 1) < 0.01
+
+
+def test_rrelu_draws_from_its_generator():
+    x = cr.tensor(RNG.standard_normal((40, 50)))
+    a, b, c = (values(F.rrelu(x, 0.1, 0.3, True, generator=cr.Generator(s))) for s in (1, 1, 2))
+    assert np.array_equal(a, b)
+    assert not np.array_equal(a, c)
+    slopes = a / x.numpy()
+    assert (slopes[x.numpy() > 0] == 1).all()
+    below = slopes[x.numpy() < 0]
+    assert below.min() >= 0.1
+    assert below.max() < 0.3
+    assert len(set(below.tolist())) > 900
+    meta = F.rrelu(cr.zeros(3, 4, device="meta"), training=True)
+    assert meta.is_meta
+    assert meta.shape == (3, 4)
+
+
+def test_gumbel_softmax_draws_from_its_generator():
+    x = cr.zeros(500, 3)
+    a, b, c = (values(F.gumbel_softmax(x, generator=cr.Generator(s))) for s in (1, 1, 2))
+    assert np.array_equal(a, b)
+    assert not np.array_equal(a, c)
+    hard = values(F.gumbel_softmax(x, hard=True, generator=cr.Generator(1)))
+    assert np.array_equal(hard.argmax(1), a.argmax(1))
+    np.testing.assert_allclose(np.sort(hard, 1), [[0, 0, 1]] * 500, atol=1e-6)
+    cool = values(F.gumbel_softmax(x, 1e-3, generator=cr.Generator(1)))
+    np.testing.assert_allclose(cool, hard, atol=0.3)
+    assert F.gumbel_softmax(cr.zeros(3, 4, device="meta"), hard=True).is_meta
+    assert F.gumbel_softmax(cr.zeros(0, 3), hard=True).shape == (0, 3)
+    assert F.gumbel_softmax(cr.tensor(1.0)).item() == 1
+    with pytest.warns(UserWarning, match="eps has no effect") as seen:
+        F.gumbel_softmax(x, eps=1e-3)
+    assert seen[0].filename == __file__
+
+
+def test_in_place_names_write_outside_the_graph_and_refuse_integers():
+    x = cr.tensor([-1.0, 2.0])
+    array, view = x.array, x[:1]
+    assert F.relu_(x) is x
+    assert x.array is array
+    assert view.tolist() == [0]
+    with pytest.raises(TypeError):
+        F.elu_(cr.tensor([1]))

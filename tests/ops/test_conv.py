@@ -17,11 +17,10 @@ from scipy import signal
 
 import chainrule as cr
 from chainrule.engine import workers
-from chainrule.ops import conv as conv_module
 from chainrule.ops import lowering, slabs
 from chainrule.ops.conv import Conv
 from chainrule.ops.slabs import Geometry, channels_last
-from chainrule.ops.window import col2im, im2col
+from chainrule.ops.window import AXES, col2im, im2col
 
 F = cr.nn.functional
 
@@ -594,4 +593,4 @@ def test_kinds() -> None:
 def test_the_operation_is_named_after_its_dimensions() -> None:
     names = [Conv((1,) * d, ((0, 0),) * d, (1,) * d).name for d in (1, 2, 3)]
     assert names == ["conv1d", "conv2d", "conv3d"]
-    assert conv_module._AXES[3] == "D, H, W"
+    assert AXES[3] == "D, H, W"

@@ -9,7 +9,8 @@ import pytest
 
 import chainrule as cr
 from chainrule.nn import functional as F
-from chainrule.ops.norm import BatchNorm, LocalResponseNorm
+from chainrule.ops.norm import BatchNorm
+from chainrule.ops.norm_local import LocalResponseNorm
 
 NAN, INF = float("nan"), float("inf")
 SHAPES = [(5, 3), (4, 3, 6), (2, 3, 4, 5), (2, 3, 2, 3, 4)]
@@ -247,8 +248,12 @@ X, V = cr.tensor(normal(4, 3)), cr.ones(3, dtype="float64")
         (lambda: F.local_response_norm(X, 0), cr.ShapeError, "size of at least 1, not 0"),
         (lambda: F.local_response_norm(X, 2.5), cr.KindError, "size"),
         (lambda: F.local_response_norm(X, 2, alpha=None), cr.KindError, "a number"),
-        (lambda: F.local_response_norm(V, 2), cr.ShapeError, "at least 2 axes"),
+        (lambda: F.local_response_norm(X, 2), cr.ShapeError, "at least 3 axes"),
         (lambda: F.local_response_norm(X.to(cr.int64), 2), cr.KindError, "floating-point"),
+        (lambda: F.local_response_norm_within(X, 2), cr.ShapeError, "an odd size.*not 2"),
+        (lambda: F.local_response_norm_within(X, 3), cr.ShapeError, "at least 3 axes"),
+        (lambda: F.local_response_norm_within(X, 3, k="a"), cr.KindError, "a number"),
+        (lambda: F.local_response_norm_within(X, 3.0), cr.KindError, "size"),
     ],
 )
 def test_errors(call: Any, error: type[Exception], text: str) -> None:
@@ -274,7 +279,7 @@ def loop(x: np.ndarray, size: int, alpha: float, beta: float, k: float) -> np.nd
 
 
 @pytest.mark.parametrize("size", [*range(1, 9), 13, 50])
-@pytest.mark.parametrize("shape", [(3, 7), (2, 7, 3), (2, 6, 2, 3), (1, 1, 2)])
+@pytest.mark.parametrize("shape", [(3, 7, 1), (2, 7, 3), (2, 6, 2, 3), (1, 1, 2)])
 def test_local_response_norm_is_the_loop(size: int, shape: tuple[int, ...]) -> None:
     x = 2 * normal(*shape)
     for settings in ((1e-4, 0.75, 1.0), (0.5, 0.75, 2.0), (1.0, 0.5, 0.1), (0.3, 1.7, 1.0)):
@@ -316,3 +321,24 @@ def test_local_response_norm_of_float16_and_of_nothing() -> None:
         y.sum().backward()
         assert t.grad is not None
         assert y.shape == t.grad.shape == shape
+
+
+def loop_within(x: np.ndarray, size: int, alpha: float, beta: float, k: float) -> np.ndarray:
+    y, reach = np.zeros(x.shape), size // 2
+    for place in np.ndindex(x.shape):
+        near = [slice(max(0, i - reach), i + reach + 1) for i in place[2:]]
+        square = (x[(*place[:2], *near)] ** 2).sum()
+        y[place] = x[place] / (k + alpha / size ** len(near) * square) ** beta
+    return y
+
+
+@pytest.mark.parametrize("size", [1, 3, 5, 9])
+@pytest.mark.parametrize("shape", [(2, 3, 7), (2, 2, 5, 4), (1, 2, 3, 2, 4)])
+def test_local_response_norm_within_a_channel_is_the_loop(
+    size: int, shape: tuple[int, ...]
+) -> None:
+    x = 2 * normal(*shape)
+    for settings in ((1e-4, 0.75, 1.0), (0.5, 0.75, 2.0), (1.0, 0.5, 0.1)):
+        for given in (x, last(x), x[:, ::-1][:, ::-1]):
+            y = F.local_response_norm_within(cr.tensor(given), size, *settings)
+            np.testing.assert_allclose(y.numpy(), loop_within(x, size, *settings), rtol=1e-12)

@@ -21,7 +21,10 @@ from chainrule.ops.window import (
     output_size,
     output_sizes,
     pad,
+    same_padding,
     taps,
+    transposed_size,
+    transposed_sizes,
     windows,
 )
 
@@ -107,6 +110,34 @@ def test_output_sizes_names_the_axis_and_the_arithmetic() -> None:
         output_sizes("pool", (7, 5), (3, 9), (1, 1), none, (1, 1), input=(7, 5))
     assert "pool: expected at least one window along spatial axis 1" in str(caught.value)
     assert "(5 + 2*0 - 9)/1 + 1 = -3; got input (7, 5)" in str(caught.value)
+
+
+def test_transposed_size_is_where_the_windows_reach() -> None:
+    for n, k, s, p, d in product(range(1, 6), range(1, 5), range(1, 4), range(3), range(1, 4)):
+        reached = {i * s + a * d for i in range(n) for a in range(k)}
+        for more in range(s):
+            size = transposed_size(n, k, s, p, more, d)
+            assert size == max(reached) + 1 - 2 * p + more
+            assert output_size(size, k, s, p, d) == n
+
+
+def test_transposed_sizes_names_the_axis_and_the_arithmetic() -> None:
+    settings = (3, 2), (2, 1), (1, 1), (1, 0), (1, 1)
+    assert transposed_sizes("up", (4, 3), *settings) == (8, 2)
+    rule = r"up: expected an output of at least 1 along spatial axis 1: "
+    rule += r"\(1 - 1\)\*1 - 2\*1 \+ 1\*\(2 - 1\) \+ 1 \+ 0 = 0; got x \(4, 1\); use less padding"
+    with pytest.raises(cr.ShapeError, match=rule):
+        transposed_sizes("up", (4, 1), *settings, x=(4, 1))
+
+
+def test_same_padding_gives_the_ceiling_and_no_more() -> None:
+    for n, k, s, d in product(range(1, 12), range(1, 6), range(1, 5), range(1, 4)):
+        before, after = same_padding(n, k, s, d)
+        assert after - before in (0, 1)
+        assert output_size(n, k, s, (before, after), d) >= -(-n // s)
+        if before + after:
+            assert output_size(n, k, s, (before, after), d) == -(-n // s)
+            assert output_size(n, k, s, (before, after - 1), d) < -(-n // s)
 
 
 def test_dropped_rows() -> None:

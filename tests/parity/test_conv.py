@@ -316,3 +316,36 @@ def test_layers_keep_the_shapes_theirs_do() -> None:
         ours.load_state_dict({k: v.detach().numpy() for k, v in theirs.state_dict().items()})
         expected = theirs(torch.tensor(x)).detach().numpy()
         np.testing.assert_allclose(ours(cr.tensor(x)).detach().numpy(), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("d", [1, 2, 3])
+@pytest.mark.parametrize("mode", ["zeros", "reflect", "replicate", "circular"])
+def test_padding_modes(mode: str, d: int) -> None:
+    """Numbers and words, odd kernels and even, dilation, strides, without a batch."""
+    sizes = (6, 5, 7)[:d]
+    x, w, b = normal(2, 2, *sizes), normal(4, 1, *(3, 2, 1)[:d]), normal(4)
+    kernel = w.shape[2:]
+    many: list[Any] = [0, 1, 2, (2, 1, 0)[:d], (0, 3, 1)[:d], "same", "valid"]
+    for padding, stride, dilation in product(many, (1, 2), (1, (2, 1, 1)[:d])):
+        if stride == 2 and padding == "same":
+            continue
+        settings = {"padding": padding, "stride": stride, "dilation": dilation}
+
+        def call(lib: Any, x: Any, w: Any, b: Any, settings: Any = settings) -> Any:
+            kind = getattr(lib.nn, f"Conv{d}d")
+            layer = kind(2, 4, kernel, groups=2, padding_mode=mode, **settings)
+            assert tuple(layer.weight.shape) == w.shape
+            del layer.weight, layer.bias
+            layer.weight, layer.bias = w, b
+            return layer(x)
+
+        check(call, x, w, b, dtypes=("float64",))
+        check(call, x[0], w, b, dtypes=("float64",))
+    for wide in ((sizes[0],), (sizes[0] + 1,)):
+        if mode in ("reflect", "circular") and (mode == "reflect" or wide[0] > sizes[0]):
+            misuse(
+                lambda lib, x, p=wide: getattr(lib.nn, f"Conv{d}d")(
+                    2, 4, 1, padding=(*p, *(0,) * (d - 1)), padding_mode=mode
+                )(x),
+                x,
+            )

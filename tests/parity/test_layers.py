@@ -46,6 +46,14 @@ LAYERS: list[tuple[Build, tuple[int, ...]]] = [
     (lambda nn: nn.Conv2d(4, 6, [3, 3]), (0, 4, 7, 6)),
     (lambda nn: nn.Conv3d(4, 6, (1, 2, 3), padding=1), VOLUMES),
     (lambda nn: nn.Conv3d(4, 2, 2, padding=1, padding_mode="replicate"), VOLUMES),
+    (lambda nn: nn.ConvTranspose1d(4, 6, 3), SEQUENCES),
+    (lambda nn: nn.ConvTranspose1d(4, 6, 3, 2, 1, 1, 2, False, 2), SEQUENCES),
+    (lambda nn: nn.ConvTranspose2d(4, 6, 3), IMAGES),
+    (lambda nn: nn.ConvTranspose2d(4, 6, 3, padding=1), IMAGES[1:]),
+    (lambda nn: nn.ConvTranspose2d(4, 6, (3, 2), (2, 3), (1, 0), (1, 2), 2, True, (1, 2)), IMAGES),
+    (lambda nn: nn.ConvTranspose2d(4, 8, 3, groups=4, bias=False), IMAGES),
+    (lambda nn: nn.ConvTranspose2d(4, 6, [4, 4], stride=2, padding=1), (0, 4, 7, 6)),
+    (lambda nn: nn.ConvTranspose3d(4, 6, (1, 2, 3), 2, padding=(0, 1, 1)), VOLUMES),
     (lambda nn: nn.Unfold(2), IMAGES),
     (lambda nn: nn.Unfold((3, 2), (1, 2), (1, 0), 2), IMAGES),
     (lambda nn: nn.Fold((4, 5), 2), (2, 8, 12)),
@@ -71,6 +79,10 @@ LAYERS: list[tuple[Build, tuple[int, ...]]] = [
     (lambda nn: nn.AdaptiveMaxPool1d(4), SEQUENCES),
     (lambda nn: nn.AdaptiveMaxPool2d((3, 2), return_indices=True), IMAGES),
     (lambda nn: nn.AdaptiveMaxPool3d(2), VOLUMES),
+    (lambda nn: nn.LPPool1d(2, 3, stride=2), SEQUENCES),
+    (lambda nn: nn.LPPool2d(3.0, (3, 2), ceil_mode=True), IMAGES),
+    (lambda nn: nn.LPPool2d(float("inf"), 2), IMAGES[1:]),
+    (lambda nn: nn.LPPool3d(1, 2, (1, 2, 1)), VOLUMES),
     (lambda nn: nn.BatchNorm1d(4), (5, 4)),
     (lambda nn: nn.BatchNorm1d(4, 0.1, 0.7), SEQUENCES),
     (lambda nn: nn.BatchNorm1d(4, momentum=None), SEQUENCES),
@@ -80,6 +92,26 @@ LAYERS: list[tuple[Build, tuple[int, ...]]] = [
     (lambda nn: nn.BatchNorm2d(4, track_running_stats=False), IMAGES),
     (lambda nn: nn.BatchNorm2d(4, momentum=0.0), IMAGES),
     (lambda nn: nn.BatchNorm3d(4, 1e-3), VOLUMES),
+    (lambda nn: nn.InstanceNorm1d(4), SEQUENCES),
+    (lambda nn: nn.InstanceNorm1d(4, 0.1, 0.7, True, True), SEQUENCES),
+    (lambda nn: nn.InstanceNorm1d(4, track_running_stats=True), SEQUENCES[1:]),
+    (lambda nn: nn.InstanceNorm2d(4, affine=True), IMAGES),
+    (lambda nn: nn.InstanceNorm2d(4, affine=True, bias=False), IMAGES[1:]),
+    (lambda nn: nn.InstanceNorm2d(4, momentum=None, track_running_stats=True), IMAGES),
+    (lambda nn: nn.InstanceNorm3d(4, 1e-3, track_running_stats=True), VOLUMES),
+    (lambda nn: nn.InstanceNorm3d(4), VOLUMES[1:]),
+    (lambda nn: nn.LayerNorm(6), IMAGES),
+    (lambda nn: nn.LayerNorm([7, 6], 1e-3), IMAGES),
+    (lambda nn: nn.LayerNorm(IMAGES[1:], bias=False), IMAGES),
+    (lambda nn: nn.LayerNorm((6,), elementwise_affine=False), IMAGES),
+    (lambda nn: nn.LayerNorm(9), (0, 4, 9)),
+    (lambda nn: nn.RMSNorm(6), IMAGES),
+    (lambda nn: nn.RMSNorm([7, 6], 1e-3), IMAGES),
+    (lambda nn: nn.RMSNorm((6,), elementwise_affine=False), IMAGES),
+    (lambda nn: nn.GroupNorm(2, 4), IMAGES),
+    (lambda nn: nn.GroupNorm(4, 4, 1e-3, bias=False), SEQUENCES),
+    (lambda nn: nn.GroupNorm(1, 4, affine=False), (5, 4)),
+    (lambda nn: nn.CrossMapLRN2d(9, 0.5), IMAGES),
     (lambda nn: nn.LocalResponseNorm(5), IMAGES),
     (lambda nn: nn.LocalResponseNorm(2, 0.5, 0.5, 2.0), SEQUENCES),
     (lambda nn: nn.Dropout(0.0), IMAGES),
@@ -92,6 +124,28 @@ LAYERS: list[tuple[Build, tuple[int, ...]]] = [
     (lambda nn: nn.Sigmoid(), IMAGES),
     (lambda nn: nn.Tanh(), IMAGES),
     (lambda nn: nn.LogSigmoid(), IMAGES),
+    (lambda nn: nn.CELU(2.0), IMAGES),
+    (lambda nn: nn.SELU(), IMAGES),
+    (lambda nn: nn.GELU(), IMAGES),
+    (lambda nn: nn.GELU("tanh"), IMAGES),
+    (lambda nn: nn.SiLU(), IMAGES),
+    (lambda nn: nn.Mish(), IMAGES),
+    (lambda nn: nn.GLU(1), IMAGES),
+    (lambda nn: nn.GLU(), IMAGES),
+    (lambda nn: nn.RReLU(0.2, 0.2), IMAGES),
+    (lambda nn: nn.ReLU6(), IMAGES),
+    (lambda nn: nn.Hardtanh(), IMAGES),
+    (lambda nn: nn.Hardtanh(-2, 0.5), IMAGES),
+    (lambda nn: nn.Hardswish(), IMAGES),
+    (lambda nn: nn.Hardshrink(), IMAGES),
+    (lambda nn: nn.Softshrink(0.25), IMAGES),
+    (lambda nn: nn.Softsign(), IMAGES),
+    (lambda nn: nn.Tanhshrink(), IMAGES),
+    (lambda nn: nn.Threshold(0.1, 20), IMAGES),
+    (lambda nn: nn.Softmax2d(), IMAGES),
+    (lambda nn: nn.Softmax2d(), IMAGES[1:]),
+    (lambda nn: nn.AlphaDropout(0.0), IMAGES),
+    (lambda nn: nn.FeatureAlphaDropout(0.0), IMAGES),
     (lambda nn: nn.Softmax(1), IMAGES),
     (lambda nn: nn.LogSoftmax(dim=-1), IMAGES),
     (lambda nn: nn.Softmin(0), IMAGES),
@@ -148,7 +202,7 @@ def test_names_shapes_kinds_and_repr(case: Any) -> None:
         assert b == a, listing
 
 
-ABSENT = {"transposed", "output_padding", "training"}  # a convolution here is never transposed
+ABSENT = {"training"}
 
 
 @every
@@ -271,6 +325,17 @@ def zeros(lib: Any, *shape: int) -> Any:
         lambda lib: lib.nn.Dropout(1.1),
         lambda lib: lib.nn.Dropout(-0.1),
         lambda lib: lib.nn.Dropout2d(2),
+        lambda lib: lib.nn.AlphaDropout(1.5),
+        lambda lib: lib.nn.FeatureAlphaDropout(-0.1),
+        lambda lib: lib.nn.FeatureAlphaDropout()(zeros(lib, 3)),
+        lambda lib: lib.nn.Hardtanh(1, 1),
+        lambda lib: lib.nn.Hardtanh(2, 1),
+        lambda lib: lib.nn.Softmax2d()(zeros(lib, 2, 3)),
+        lambda lib: lib.nn.GLU()(zeros(lib, 2, 3)),
+        lambda lib: lib.nn.GELU("exact")(zeros(lib, 2)),
+        lambda lib: lib.nn.Softshrink(-1)(zeros(lib, 2)),
+        lambda lib: lib.nn.RReLU(0.5, 0.1)(zeros(lib, 2)),
+        lambda lib: lib.nn.CELU(0)(zeros(lib, 2)),
         lambda lib: lib.nn.BatchNorm1d(3)(zeros(lib, 3)),
         lambda lib: lib.nn.BatchNorm2d(3)(zeros(lib, 2, 3, 4)),
         lambda lib: lib.nn.BatchNorm3d(3)(zeros(lib, 2, 3, 4, 4)),
@@ -411,7 +476,48 @@ def test_containers(program: Build) -> None:
     assert repr(copy.deepcopy(ours)) == repr(theirs)
 
 
-OURS = {"maxout", "conv2d_relu", "batch_norm_relu", "add_relu", "relu_max_pool2d"}
+OURS = {
+    "bnll",
+    "maxout",
+    "conv2d_map",
+    "conv2d_relu",
+    "conv_transpose2d_map",
+    "fold1d",
+    "fold3d",
+    "unfold1d",
+    "unfold3d",
+    "batch_norm_relu",
+    "add_relu",
+    "relu_max_pool2d",
+    "global_avg_pool",
+    "global_max_pool",
+    "spatial_pyramid_pool1d",
+    "spatial_pyramid_pool2d",
+    "spatial_pyramid_pool3d",
+    "subsampling1d",
+    "subsampling2d",
+    "subsampling3d",
+    "subtractive_norm",
+    "divisive_norm",
+    "contrastive_norm",
+    "mean_variance_norm",
+    "local_response_norm_within",
+    "accuracy",
+    "argmax_top_k",
+    "batch_reindex",
+    "binary_threshold",
+    "crop",
+    "eltwise",
+    "filter_batch",
+    "gradient_reversal",
+    "inner_product",
+    "l1_penalty",
+    "reduction",
+    "scaled_exp",
+    "scaled_log",
+    "scaled_power",
+    "sparse_linear",
+}
 """Functions that torch does not have."""
 
 
@@ -429,6 +535,15 @@ def test_functional_has_torchs_signatures() -> None:
         names = [p.name for p in signature.parameters.values() if p.kind != p.VAR_POSITIONAL]
         if names != ["kwargs"]:
             assert own[: len(names)] == names, key
+
+
+def test_hard_sigmoid_and_older_names_of_limits() -> None:
+    x = np.linspace(-4, 4, 33)
+    check(lambda lib, x: lib.nn.Hardsigmoid()(x), x, rtol=1e-7)  # PyTorch's 1/6 is float32
+    for lib in (torch, cr):
+        with pytest.warns(FutureWarning, match="min_val"):
+            layer = lib.nn.Hardtanh(min_value=-2.0)
+        assert (layer.min_val, layer.max_val) == (-2.0, 1.0)
 
 
 @pytest.mark.parametrize("name", ["Dropout1d", "Dropout2d", "Dropout3d"])

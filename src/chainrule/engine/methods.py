@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias, cast
 import numpy as np
 
 from chainrule.engine import state
+from chainrule.engine.inplace import InPlace, adopted, rewritten
 from chainrule.engine.op import FUNCTIONS, Array
-from chainrule.engine.operators import Operators
 from chainrule.engine.written import mark
 from chainrule.errors import AxisError, ChainruleError, GraphError, KindError, LabelError, failure
 
@@ -22,7 +22,7 @@ Int: TypeAlias = int
 Float: TypeAlias = float
 
 
-class Methods(Operators):
+class Methods(InPlace):
     """The rest of a tensor's methods; `engine.tensor.Tensor` holds the data."""
 
     __slots__ = ()
@@ -214,32 +214,47 @@ class Methods(Operators):
 
     def fill_(self, value: Any) -> Tensor:
         """Set every element to a number in place."""
+        if self._takes_part(value):
+            return adopted(_tensor(self), FUNCTIONS["masked_fill"](self, _everywhere(), value))
         return self._filled("fill_", value)
 
     def copy_(self, source: Any) -> Tensor:
         """Copy the values of `source`, broadcast, in place."""
+        if self._takes_part(source):
+            return adopted(_tensor(self), FUNCTIONS["where"](_everywhere(), source, self))
         return self._filled("copy_", source)
 
     def add_(self, other: Any, *, alpha: Any = 1) -> Tensor:
         """Add alpha * other in place."""
-        return self._update(np.add, "add", other if alpha == 1 else other * alpha)
+        return self._kept(self._update(np.add, "add", other if alpha == 1 else other * alpha))
 
     def sub_(self, other: Any, *, alpha: Any = 1) -> Tensor:
         """Subtract alpha * other in place."""
-        return self._update(np.subtract, "sub", other if alpha == 1 else other * alpha)
+        return self._kept(self._update(np.subtract, "sub", other if alpha == 1 else other * alpha))
 
     def mul_(self, other: Any) -> Tensor:
         """Multiply in place."""
-        return self._update(np.multiply, "mul", other)
+        return self._kept(self._update(np.multiply, "mul", other))
 
-    def div_(self, other: Any) -> Tensor:
+    def div_(self, other: Any, *, rounding_mode: str | None = None) -> Tensor:
         """Divide in place."""
-        return self._update(np.true_divide, "div", other)
+        if rounding_mode is not None:
+            return rewritten(_tensor(self), "div", (other,), {"rounding_mode": rounding_mode})
+        return self._kept(self._update(np.true_divide, "div", other))
+
+    def _kept(self, y: Tensor) -> Tensor:
+        """Let this tensor be a new value, unless a graph that is captured follows it."""
+        return y if y is self or state.TRACER.get() is not None else adopted(_tensor(self), y)
 
     def _recorded(self, value: Any) -> Bool:
         """Whether writing `value` here would have to enter the graph."""
         wants = _tensor(self)._requires_grad or getattr(value, "_requires_grad", False)
         return state.GRAD.get() and Bool(wants)
+
+    def _takes_part(self, value: Any) -> Bool:
+        """Whether this tensor can become a recorded result: it is not itself a leaf to learn."""
+        leaf = _tensor(self)._node is None and _tensor(self)._requires_grad
+        return state.TRACER.get() is None and self._recorded(value) and not leaf
 
     def _filled(self, what: str, value: Any) -> Tensor:
         array = self._writable(what, value)
@@ -290,6 +305,10 @@ class Methods(Operators):
 
 def _tensor(value: Any) -> Tensor:
     return cast("Tensor", value)
+
+
+def _everywhere() -> Array:
+    return np.array(True)
 
 
 def _misfit(what: str, error: Exception, tensor: Any, **facts: Any) -> Exception:

@@ -10,7 +10,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, cast
 
 from chainrule.engine.op import FUNCTIONS
-from chainrule.errors import KindError, failure
 
 if TYPE_CHECKING:
     from chainrule.engine.tensor import Tensor
@@ -18,16 +17,6 @@ if TYPE_CHECKING:
 
 def _call(name: str, *args: Any, **options: Any) -> Tensor:
     return cast("Tensor", FUNCTIONS[name](*args, **options))
-
-
-def _logical(name: str, symbol: str, *operands: Any) -> Tensor:
-    for x in operands:
-        if getattr(x, "dtype", None) is not None and x.dtype.kind != "b":
-            raise failure(
-                symbol, f"booleans (bitwise integers are not offered; see {name})",
-                error=KindError, operand=x,
-            )  # fmt: skip
-    return _call(name, *operands)
 
 
 def _method(name: str) -> Callable[..., Any]:
@@ -121,16 +110,16 @@ class Operators:
         return _call("abs", self)
 
     def __invert__(self) -> Tensor:
-        return _logical("logical_not", "~", self)
+        return _call("bitwise_not", self)
 
     def __and__(self, other: Any) -> Tensor:
-        return _logical("logical_and", "&", self, other)
+        return _call("bitwise_and", self, other)
 
     def __or__(self, other: Any) -> Tensor:
-        return _logical("logical_or", "|", self, other)
+        return _call("bitwise_or", self, other)
 
     def __xor__(self, other: Any) -> Tensor:
-        return _logical("logical_xor", "^", self, other)
+        return _call("bitwise_xor", self, other)
 
     __rand__, __ror__, __rxor__ = __and__, __or__, __xor__
 
@@ -177,12 +166,44 @@ class Operators:
     sign = _method("sign")
     sin = _method("sin")
     cos = _method("cos")
+    tan = _method("tan")
+    asin = _method("asin")
+    acos = _method("acos")
+    atan = _method("atan")
+    sinh = _method("sinh")
+    cosh = _method("cosh")
+    asinh = _method("asinh")
+    acosh = _method("acosh")
+    atanh = _method("atanh")
+    arcsin = _method("arcsin")
+    arccos = _method("arccos")
+    arctan = _method("arctan")
+    arcsinh = _method("arcsinh")
+    arccosh = _method("arccosh")
+    arctanh = _method("arctanh")
+    atan2 = _method("atan2")
+    arctan2 = _method("arctan2")
+    hypot = _method("hypot")
+    deg2rad = _method("deg2rad")
+    rad2deg = _method("rad2deg")
+    exp2 = _method("exp2")
+    erf = _method("erf")
+    erfc = _method("erfc")
+    erfinv = _method("erfinv")
+    sinc = _method("sinc")
+    logit = _method("logit")
+    xlogy = _method("xlogy")
     floor = _method("floor")
     ceil = _method("ceil")
     round = _method("round")
     trunc = _method("trunc")
     clamp = _method("clamp")
+    fix = _method("fix")
+    frac = _method("frac")
+    nan_to_num = _method("nan_to_num")
     clip = _method("clip")
+    clamp_min = _method("clamp_min")
+    clamp_max = _method("clamp_max")
     maximum = _method("maximum")
     minimum = _method("minimum")
     eq = _method("eq")
@@ -208,7 +229,14 @@ class Operators:
     negative = _method("negative")
     floor_divide = _method("floor_divide")
     remainder = _method("remainder")
+    fmod = _method("fmod")
+    copysign = _method("copysign")
+    heaviside = _method("heaviside")
+    lerp = _method("lerp")
+    addcmul = _method("addcmul")
+    addcdiv = _method("addcdiv")
     prelu = _method("prelu")
+    hardshrink = _method("hardshrink")
 
     # Reductions
     sum = _method("sum")

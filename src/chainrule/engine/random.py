@@ -216,3 +216,13 @@ def construction() -> Iterator[None]:
         yield
     finally:
         _scope.reset(token)
+
+
+@contextmanager
+def drawing_from(stream: Generator) -> Iterator[None]:
+    """Take initial values inside from a stream: that of a layer whose shapes came later."""
+    token = _scope.set(stream)
+    try:
+        yield
+    finally:
+        _scope.reset(token)

@@ -25,6 +25,7 @@ class Convolution(Module):
 
     _spatial: int
     _function: Callable[..., Tensor]
+    transposed = False
 
     def __init__(
         self,
@@ -51,15 +52,25 @@ class Convolution(Module):
         self.padding: tuple[int, ...] | str
         self.padding = padding if isinstance(padding, str) else self._sizes("padding", padding, 0)
         self.padding_mode = padding_mode
+        self.output_padding = (0,) * self._spatial  # of the transposed ones
         self._check()
-        shape = (self.out_channels, self.in_channels // self.groups, *self.kernel_size)
-        self.weight = Parameter(empty(shape, dtype=dtype, device=device))
+        self.weight: Parameter
         self.bias: Parameter | None
+        self._make_parameters(bias, device, dtype)
+
+    def _make_parameters(self, bias: bool, device: str | None, dtype: Any) -> None:
+        self.weight = Parameter(empty(self._weight_shape(), dtype=dtype, device=device))
         if bias:
             self.bias = Parameter(empty(self.out_channels, dtype=dtype, device=device))
         else:
             self.register_parameter("bias", None)
         self.reset_parameters()
+
+    def _weight_shape(self) -> tuple[int, ...]:
+        first, second = self.out_channels, self.in_channels
+        if self.transposed:
+            first, second = second, first
+        return (first, second // self.groups, *self.kernel_size)
 
     def _sizes(self, what: str, value: Size, least: int) -> tuple[int, ...]:
         name = f"{type(self).__name__} {what}"
@@ -113,6 +124,8 @@ class Convolution(Module):
             parts.append(f"padding={self.padding}")
         if self.dilation != (1,) * self._spatial:
             parts.append(f"dilation={self.dilation}")
+        if self.output_padding != (0,) * self._spatial:
+            parts.append(f"output_padding={self.output_padding}")
         if self.groups != 1:
             parts.append(f"groups={self.groups}")
         if self.bias is None:
@@ -179,4 +192,8 @@ class Conv3d(Convolution):
 
 
 Unfold = stateless("Unfold", F.unfold)
+Unfold1d = stateless("Unfold1d", F.unfold1d)
+Unfold3d = stateless("Unfold3d", F.unfold3d)
 Fold = stateless("Fold", F.fold)
+Fold1d = stateless("Fold1d", F.fold1d)
+Fold3d = stateless("Fold3d", F.fold3d)

@@ -13,36 +13,45 @@ from chainrule.nn.module import Module
 from chainrule.ops.formulas import number
 
 
-class RandomLayer(Module):
-    """Base of layers with a random mask: each draws one key, and its mask comes from the key.
+class DrawingLayer(Module):
+    """Base of layers that draw: each draws one key, and its random numbers come from the key.
 
-    So `layer.backward(x, gy)` by hand can make the last mask again.  Keys come from `generator`,
+    So `layer.backward(x, gy)` by hand can make the last ones again.  Keys come from `generator`,
     else from the global one.  A layer that ran more than once before has only its last mask.
     """
+
+    def __init__(self, generator: Generator | None) -> None:
+        super().__init__()
+        self.generator = generator
+        self._last_key: int | None = None
+
+    def _generator_for(self, input: Tensor) -> Generator | None:
+        """Give the generator of this call; None where nothing is drawn."""
+        if not self.training or getattr(input, "is_meta", False):
+            return None
+        if self._last_key is None or not replaying():
+            source = self.generator or default_generator()
+            self._last_key = int(source.integers(0, 2**62, ()))
+        return Generator(self._last_key)
+
+
+class RandomLayer(DrawingLayer):
+    """Base of layers that drop with probability p."""
 
     _function: Callable[..., Tensor]
 
     def __init__(
         self, p: float = 0.5, inplace: bool = False, *, generator: Generator | None = None
     ) -> None:
-        super().__init__()
+        super().__init__(generator)
         if not 0 <= number(p, f"{type(self).__name__} p") <= 1:
             raise failure(type(self).__name__, "a probability p in [0, 1]", p=p)
         self.p = p
         self.inplace = inplace
-        self.generator = generator
-        self._last_key: int | None = None
-
-    def _mask_generator(self) -> Generator:
-        if self._last_key is None or not replaying():
-            source = self.generator or default_generator()
-            self._last_key = int(source.integers(0, 2**62, ()))
-        return Generator(self._last_key)
 
     def forward(self, input: Tensor) -> Tensor:
         """Drop while training: any shape -> the same."""
-        random = self.training and not getattr(input, "is_meta", False)
-        generator = self._mask_generator() if random else None
+        generator = self._generator_for(input)
         call = type(self)._function
         return call(input, self.p, self.training, self.inplace, generator=generator)
 
@@ -98,3 +107,28 @@ class Dropout3d(RandomLayer):
     """
 
     _function = staticmethod(F.dropout3d)
+
+
+class AlphaDropout(RandomLayer):
+    """Dropout that keeps mean 0 and variance 1 for layers of SELU; see `functional.alpha_dropout`.
+
+    >>> import chainrule as cr
+    >>> y = cr.nn.AlphaDropout(0.2, generator=cr.Generator(0))(cr.randn(100000))
+    >>> bool(abs(y.mean()) < 0.02 and abs(y.std() - 1) < 0.02)
+    True
+    """
+
+    _function = staticmethod(F.alpha_dropout)
+
+
+class FeatureAlphaDropout(RandomLayer):
+    """Drop whole channels as AlphaDropout drops values; see `functional.feature_alpha_dropout`.
+
+    Shapes: (N, C, ...) -> the same.
+
+    >>> import chainrule as cr
+    >>> cr.nn.FeatureAlphaDropout(0.2)
+    FeatureAlphaDropout(p=0.2, inplace=False)
+    """
+
+    _function = staticmethod(F.feature_alpha_dropout)

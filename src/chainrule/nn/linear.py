@@ -85,6 +85,104 @@ class Linear(Module):
         return f"{sizes}, bias={self.bias is not None}"
 
 
+class Bilinear(Module):
+    """y[o] = x1^T W[o] x2 + b[o]: a layer of two inputs; see `functional.bilinear`.
+
+    Shapes: (..., in1_features), (..., in2_features) -> (..., out_features); `weight` is
+    (out_features, in1_features, in2_features).  Both begin uniform in +-1/sqrt(in1_features).
+    Raises ValueError for sizes below 1 and for inputs that do not fit.
+
+    >>> import chainrule as cr
+    >>> cr.nn.Bilinear(5, 3, 4)(cr.zeros(2, 5), cr.zeros(2, 3)).shape
+    (2, 4)
+    """
+
+    def __init__(
+        self,
+        in1_features: int,
+        in2_features: int,
+        out_features: int,
+        bias: bool = True,
+        device: str | None = None,
+        dtype: Any = None,
+    ) -> None:
+        super().__init__()
+        self.in1_features = count(in1_features, "Bilinear in1_features", least=1)
+        self.in2_features = count(in2_features, "Bilinear in2_features")
+        self.out_features = count(out_features, "Bilinear out_features")
+        shape = (self.out_features, self.in1_features, self.in2_features)
+        self.weight = Parameter(empty(shape, dtype=dtype, device=device))
+        self.bias: Parameter | None
+        if bias:
+            self.bias = Parameter(empty(self.out_features, dtype=dtype, device=device))
+        else:
+            self.register_parameter("bias", None)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw weights and biases anew."""
+        bound = 1 / math.sqrt(self.in1_features)
+        for parameter in self.parameters():
+            init.uniform_(parameter, -bound, bound)
+
+    def forward(self, input1: Tensor, input2: Tensor) -> Tensor:
+        """Combine the inputs: (..., in1), (..., in2) -> (..., out_features)."""
+        return F.bilinear(input1, input2, self.weight, self.bias)
+
+    def extra_repr(self) -> str:
+        """Show the sizes."""
+        sizes = f"in1_features={self.in1_features}, in2_features={self.in2_features}"
+        return f"{sizes}, out_features={self.out_features}, bias={self.bias is not None}"
+
+
+class SparseLinear(Linear):
+    """y = x W^T + b for a sparse x, whose zeros are not stored; see `functional.sparse_linear`.
+
+    Shapes: a sparse matrix of SciPy's (N, in_features), or a triple (values, columns, starts) ->
+    (N, out_features); parameters are those of Linear.  Raises as the function does.
+
+    >>> import chainrule as cr
+    >>> rows = (cr.tensor([2.0, 5.0, 1.0]), cr.tensor([0, 2, 1]), cr.tensor([0, 2, 3]))
+    >>> cr.nn.SparseLinear(3, 4)(rows).shape
+    (2, 4)
+    """
+
+    def forward(self, input: Any) -> Tensor:
+        """Multiply and add: sparse (N, in_features) -> (N, out_features)."""
+        return F.sparse_linear(input, self.weight, self.bias)
+
+
+class InnerProduct(Linear):
+    """Caffe's fully connected layer: Linear over all that stands from axis `dim` on.
+
+    Shapes: (N, ...) -> (N, out_features) for dim=1, with in_features the product of the rest.
+
+    >>> import chainrule as cr
+    >>> cr.nn.InnerProduct(12, 5)(cr.zeros(2, 3, 2, 2)).shape
+    (2, 5)
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        bias: bool = True,
+        dim: int = 1,
+        device: str | None = None,
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(in_features, out_features, bias, device, dtype)
+        self.dim = integer(dim, "InnerProduct dim")
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Flatten from axis `dim` on, multiply and add."""
+        return F.inner_product(input, self.weight, self.bias, self.dim)
+
+    def extra_repr(self) -> str:
+        """Show the sizes and the axis."""
+        return f"{super().extra_repr()}, dim={self.dim}"
+
+
 class Flatten(Module):
     """Make one axis of the axes start_dim..end_dim, by default all but the batch's.
 

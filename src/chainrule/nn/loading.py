@@ -9,6 +9,7 @@ import numpy as np
 
 from chainrule.engine.tensor import Tensor, mark_written
 from chainrule.errors import CheckpointError, KindError, failure
+from chainrule.nn.parameter import UninitializedParameter
 
 
 class Keys(NamedTuple):
@@ -29,10 +30,11 @@ def load_state(module: Any, state: Mapping[str, Any], strict: bool) -> Keys:
     missing = [key for key in own if key not in state and key not in optional]
     unexpected = [key for key in state if key not in own]
     arrays = {key: _array(key, state[key]) for key in own if key in state}
+    waiting = _without_shape(module)
     shapes = [
         f"{key} is {array.shape}, expected {own[key].shape}"
         for key, array in arrays.items()
-        if array.shape != own[key].shape
+        if array.shape != own[key].shape and key not in waiting
     ]
     wrong = [f"of another shape: {'; '.join(shapes)}"] if shapes else []
     if strict:
@@ -44,8 +46,12 @@ def load_state(module: Any, state: Mapping[str, Any], strict: bool) -> Keys:
             + "; ".join(wrong)
         )
     for key, array in arrays.items():
-        own[key].array[...] = array
-        mark_written(own[key])
+        target = own[key]
+        if key in waiting and array.shape != target.shape:
+            target = waiting[key]
+            waiting[key].materialize(array.shape)
+        target.array[...] = array
+        mark_written(target)
     return Keys(missing, unexpected)
 
 
@@ -56,6 +62,12 @@ def _array(key: str, value: Any) -> Any:
     if array.dtype.kind not in "fiub":
         raise failure("load_state_dict", f"numbers for {key!r}", error=KindError, value=array)
     return array
+
+
+def _without_shape(module: Any) -> dict[str, UninitializedParameter]:
+    """Name the parameters that take the shape of what is loaded, since they have none yet."""
+    named = module.named_parameters(remove_duplicate=False)
+    return {name: p for name, p in named if isinstance(p, UninitializedParameter)}
 
 
 def _optional(module: Any) -> set[str]:

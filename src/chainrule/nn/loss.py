@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 from chainrule.engine.tensor import Tensor, as_tensor
 from chainrule.errors import failure
 from chainrule.nn import functional as F
 from chainrule.nn.module import Module
+from chainrule.nn.stateless import Stateless, stateless
 from chainrule.ops.arguments import integer
+from chainrule.ops.formulas import number
 from chainrule.ops.loss import reduction_mode
 
 
@@ -27,6 +30,29 @@ class Loss(Module):
 
     def _weights(self, name: str, weight: Any) -> None:
         self.register_buffer(name, None if weight is None else as_tensor(weight))
+
+
+class StatelessLoss(Stateless):
+    """Base of the losses that `stateless` makes: functions of an input and a target, and settings.
+
+    Legacy flags become the `reduction` at construction, which is also when one that there is
+    not raises ValueError.
+    """
+
+    def __init__(self, *args: Any, **settings: Any) -> None:
+        super().__init__(*args, **settings)
+        given = self.__dict__
+        average, together = given.pop("size_average", None), given.pop("reduce", None)
+        name = type(self).__name__
+        self.reduction = reduction_mode(name, given["reduction"], average, together)
+
+    def _settings(self) -> dict[str, Any]:
+        names = type(self)._signature.parameters
+        return {name: self.__dict__[name] for name in names if name in self.__dict__}
+
+    def forward(self, *inputs: Any, **named: Any) -> Tensor:
+        """Compare the inputs with the target."""
+        return type(self)._function(*inputs, **named, **self._settings(), **self._constants)
 
 
 class MSELoss(Loss):
@@ -233,3 +259,41 @@ class BCEWithLogitsLoss(Loss):
             reduction=self.reduction,
             pos_weight=self.pos_weight,
         )
+
+
+SmoothL1Loss = stateless("SmoothL1Loss", F.smooth_l1_loss, inputs=2, base=StatelessLoss)
+EuclideanLoss = stateless("EuclideanLoss", F.euclidean_loss, inputs=2, base=StatelessLoss)
+
+
+class HuberLoss(Loss):
+    """Half the squared error near 0, `delta` times the absolute one beyond; see `huber_loss`.
+
+    Raises TypeError for a delta that is no number; the forward raises ValueError unless it is
+    positive.
+
+    >>> import chainrule as cr
+    >>> cr.nn.HuberLoss(reduction="sum", delta=2.0)(cr.tensor([0.5, 3.0]), cr.zeros(2))
+    tensor(4.125)
+    """
+
+    def __init__(self, reduction: str = "mean", delta: float = 1.0) -> None:
+        number(delta, "HuberLoss delta")
+        super().__init__(reduction=reduction)
+        self.delta = delta
+
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
+        """Compare the input with the target."""
+        return F.huber_loss(input, target, reduction=self.reduction, delta=self.delta)
+
+
+class NLLLoss2d(NLLLoss):
+    """NLLLoss, which takes images too, under its older name; warns (FutureWarning).
+
+    >>> import chainrule as cr
+    >>> cr.nn.NLLLoss()(cr.zeros(1, 2, 3, 3) - 1, cr.zeros(1, 3, 3, dtype=cr.int64))
+    tensor(1.0)
+    """
+
+    def __init__(self, *args: Any, **settings: Any) -> None:
+        warnings.warn("NLLLoss2d: write NLLLoss", FutureWarning, stacklevel=2)
+        super().__init__(*args, **settings)

@@ -1,7 +1,8 @@
-"""Normalisation layers: batch normalisation, local response normalisation."""
+"""Normalisation layers with running statistics: batch and instance normalisation."""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -14,12 +15,28 @@ from chainrule.nn import init
 from chainrule.nn.linear import count
 from chainrule.nn.module import Module
 from chainrule.nn.parameter import Parameter
+from chainrule.ops.shape import squeeze, unsqueeze
 
 
-class BatchNorm(Module):
-    """Base of the batch normalisation layers, which differ in the axes they accept."""
+def register_vectors(
+    module: Module, names: dict[str, bool], shape: tuple[int, ...], dtype: Any, device: Any
+) -> None:
+    """Give a layer parameters of one shape by name, None for those that are switched off."""
+    for name, wanted in names.items():
+        value = Parameter(empty(shape, dtype=dtype, device=device)) if wanted else None
+        module.register_parameter(name, value)
 
-    _layouts: dict[int, str]
+
+def reset_vectors(module: Module) -> None:
+    """Set a layer's weights to 1 and its biases to 0, those it has."""
+    for name, set_all in (("weight", init.ones_), ("bias", init.zeros_)):
+        if getattr(module, name, None) is not None:
+            set_all(getattr(module, name))
+
+
+class ChannelNorm(Module):
+    """Base of the layers that normalise channels: parameters and running statistics of each."""
+
     optional_state = ("num_batches_tracked",)  # PyTorch's files before 0.4.1 lack it
 
     def __init__(
@@ -40,14 +57,11 @@ class BatchNorm(Module):
         self.momentum = momentum
         self.affine = affine
         self.track_running_stats = track_running_stats
-
-        def vector(wanted: bool) -> Tensor | None:
-            return empty(self.num_features, dtype=dtype, device=device) if wanted else None
-
-        for name, value in (("weight", vector(affine)), ("bias", vector(affine and bias))):
-            self.register_parameter(name, None if value is None else Parameter(value))
+        shape, both = (self.num_features,), {"weight": affine, "bias": affine and bias}
+        register_vectors(self, both, shape, dtype, device)
         for name in ("running_mean", "running_var"):
-            self.register_buffer(name, vector(track_running_stats))
+            value = empty(shape, dtype=dtype, device=device) if track_running_stats else None
+            self.register_buffer(name, value)
         batches = zeros((), dtype=INT64, device=device) if track_running_stats else None
         self.register_buffer("num_batches_tracked", batches)
         self.reset_parameters()
@@ -62,10 +76,19 @@ class BatchNorm(Module):
     def reset_parameters(self) -> None:
         """Set weights to 1, biases to 0, and begin the running statistics anew."""
         self.reset_running_stats()
-        if self.weight is not None:
-            init.ones_(self.weight)
-        if self.bias is not None:
-            init.zeros_(self.bias)
+        reset_vectors(self)
+
+    def extra_repr(self) -> str:
+        """Show the channels and settings."""
+        settings = f"{self.num_features}, eps={self.eps}, momentum={self.momentum}"
+        learned = f"affine={self.affine}, bias={self.bias is not None}"
+        return f"{settings}, {learned}, track_running_stats={self.track_running_stats}"
+
+
+class BatchNorm(ChannelNorm):
+    """Base of the batch normalisation layers, which differ in the axes they accept."""
+
+    _layouts: dict[int, str]
 
     def forward(self, input: Tensor) -> Tensor:
         """Normalise each channel: (N, num_features, ...) -> the same."""
@@ -110,12 +133,6 @@ class BatchNorm(Module):
         if batches is None or batches.is_meta:
             return 0.0
         return 1.0 / (int(batches.array) + 1)
-
-    def extra_repr(self) -> str:
-        """Show the channels and settings."""
-        settings = f"{self.num_features}, eps={self.eps}, momentum={self.momentum}"
-        learned = f"affine={self.affine}, bias={self.bias is not None}"
-        return f"{settings}, {learned}, track_running_stats={self.track_running_stats}"
 
 
 class BatchNorm1d(BatchNorm):
@@ -162,29 +179,93 @@ class BatchNorm3d(BatchNorm):
     _layouts = {5: "(N, C, D, H, W)"}  # noqa: RUF012
 
 
-class LocalResponseNorm(Module):
-    """Divide each value by a power of the squares around it, across channels; AlexNet's.
+class InstanceNorm(ChannelNorm):
+    """Base of the instance normalisation layers, which differ in the axes they accept."""
 
-    Shapes: (N, C, ...) -> the same.  See `functional.local_response_norm` for the formula; alpha is
-    divided by `size` as in PyTorch.
+    _spatial: int
 
-    >>> import chainrule as cr
-    >>> norm = cr.nn.LocalResponseNorm(2, alpha=2.0, beta=0.5, k=0.0)
-    >>> norm(cr.tensor([[[3.0], [4.0]]])).flatten()
-    tensor([1.0, 0.8])
-    """
-
-    def __init__(self, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> None:
-        super().__init__()
-        self.size = count(size, "LocalResponseNorm size", least=1)
-        self.alpha = alpha
-        self.beta = beta
-        self.k = k
+    def __init__(
+        self,
+        num_features: int,
+        eps: float = 1e-5,
+        momentum: float | None = 0.1,
+        affine: bool = False,
+        track_running_stats: bool = False,
+        device: str | None = None,
+        dtype: Any = None,
+        *,
+        bias: bool = True,
+    ) -> None:
+        super().__init__(
+            num_features, eps, momentum, affine, track_running_stats, device, dtype, bias=bias
+        )
 
     def forward(self, input: Tensor) -> Tensor:
-        """Normalise across channels: (N, C, ...) -> the same."""
-        return F.local_response_norm(input, self.size, self.alpha, self.beta, self.k)
+        """Normalise each channel of each image: (N, C, ...) or (C, ...) -> the same."""
+        x = as_tensor(input)
+        self._check(x)
+        if x.ndim == self._spatial + 1:
+            return squeeze(self._normalise(unsqueeze(x, 0)), 0)
+        return self._normalise(x)
 
-    def extra_repr(self) -> str:
-        """Show the settings."""
-        return f"{self.size}, alpha={self.alpha}, beta={self.beta}, k={self.k}"
+    def _normalise(self, x: Tensor) -> Tensor:
+        running, affine = (self.running_mean, self.running_var), (self.weight, self.bias)
+        own = self.training or not self.track_running_stats
+        momentum = 0.0 if self.momentum is None else self.momentum
+        return F.instance_norm(x, *running, *affine, own, momentum, self.eps)
+
+    def _check(self, x: Tensor) -> None:
+        name, d = type(self).__name__, self._spatial
+        if x.ndim not in (d + 1, d + 2):
+            sizes = ", ".join("DHW"[3 - d :] if d > 1 else "L")
+            raise failure(name, f"an input (N, C, {sizes}) or (C, {sizes})", input=x)
+        axis = x.ndim - d - 1
+        if x.shape[axis] != self.num_features:
+            rule = f"{self.num_features} channels on axis {axis}, not {x.shape[axis]}"
+            problem = failure(name, rule, hint="without affine nothing depends on it", input=x)
+            if self.affine:
+                raise failure(name, rule, input=x)
+            warnings.warn(str(problem), UserWarning, stacklevel=4)
+
+
+class InstanceNorm1d(InstanceNorm):
+    """Instance normalisation of sequences (N, C, L) or (C, L); see InstanceNorm2d.
+
+    >>> import chainrule as cr
+    >>> cr.nn.InstanceNorm1d(2)(cr.tensor([[1.0, 3.0], [5.0, 9.0]])).round().tolist()
+    [[-1.0, 1.0], [-1.0, 1.0]]
+    """
+
+    _spatial = 1
+
+
+class InstanceNorm2d(InstanceNorm):
+    """y = (x - mean) / sqrt(variance + eps) * weight + bias, for each channel of each image.
+
+    Source: Ulyanov, Vedaldi and Lempitsky, Instance normalization (2016).  Mean and variance are
+    the channel's own, in training and evaluation.  With `track_running_stats` the running ones
+    move towards their average over the images by `momentum` while training, and serve in
+    evaluation; `num_batches_tracked` is there and stays 0, as in PyTorch.
+
+    Shapes: (N, C, H, W) or (C, H, W) -> the same.  `weight` and `bias` (C,) begin at 1 and 0 and
+    are None unless `affine`.  Raises ValueError for other axes, a single position, and another C
+    where there are parameters; without them another C warns.
+
+    >>> import chainrule as cr
+    >>> y = cr.nn.InstanceNorm2d(3)(cr.randn(8, 3, 4, 4) + 5)
+    >>> bool(y.mean(dim=(2, 3)).abs().max() < 1e-5)
+    True
+    """
+
+    _spatial = 2
+
+
+class InstanceNorm3d(InstanceNorm):
+    """Instance normalisation of volumes (N, C, D, H, W) or (C, D, H, W); see InstanceNorm2d.
+
+    >>> import chainrule as cr
+    >>> cr.nn.InstanceNorm3d(2, affine=True)(cr.randn(2, 2, 3, 3, 3)).shape
+    (2, 2, 3, 3, 3)
+    """
+
+    _spatial = 3

@@ -269,3 +269,78 @@ class AdaptiveMaxPool3d(AdaptiveMaxPooling):
     """
 
     _function = staticmethod(F.adaptive_max_pool3d)
+
+
+LPPool1d = stateless("LPPool1d", F.lp_pool1d)
+LPPool2d = stateless("LPPool2d", F.lp_pool2d)
+LPPool3d = stateless("LPPool3d", F.lp_pool3d)
+GlobalAvgPool = stateless("GlobalAvgPool", F.global_avg_pool)
+GlobalMaxPool = stateless("GlobalMaxPool", F.global_max_pool)
+SpatialPyramidPool1d = stateless("SpatialPyramidPool1d", F.spatial_pyramid_pool1d)
+SpatialPyramidPool2d = stateless("SpatialPyramidPool2d", F.spatial_pyramid_pool2d)
+SpatialPyramidPool3d = stateless("SpatialPyramidPool3d", F.spatial_pyramid_pool3d)
+
+
+class MaxUnpooling(_Pool):
+    """Base of the layers that undo max pooling."""
+
+    def __init__(self, kernel_size: Size, stride: Size | None = None, padding: Size = 0) -> None:
+        super().__init__(kernel_size, stride, padding)
+
+    def _checked(self, what: str, value: Size) -> Size:
+        """Give the setting as a tuple, as PyTorch shows it."""
+        return ntuple(value, self._spatial, f"{type(self).__name__} {what}")
+
+    def forward(self, input: Tensor, indices: Tensor, output_size: Any = None) -> Tensor:
+        """Put each value at its index; `output_size` decides where several sizes pool alike."""
+        settings = (self.kernel_size, self.stride, self.padding)
+        result: Tensor = type(self)._function(input, indices, *settings, output_size)
+        return result
+
+
+class MaxUnpool1d(MaxUnpooling):
+    """Maxima of a sequence back at their places; see MaxUnpool2d.
+
+    Shapes: (N, C, L) or (C, L), and as many indices.
+
+    >>> import chainrule as cr
+    >>> cr.nn.MaxUnpool1d(2)(cr.tensor([[3.0, 5.0]]), cr.tensor([[0, 3]]))
+    tensor([[3.0, 0.0, 0.0, 5.0]])
+    """
+
+    _spatial = 1
+    _function = staticmethod(F.max_unpool1d)
+
+
+class MaxUnpool2d(MaxUnpooling):
+    """Maxima back at the places where MaxPool2d of the same settings found them, zeros elsewhere.
+
+    Shapes: (N, C, H, W) or (C, H, W), and as many indices, -> (..., H', W') with
+    H' = (H - 1)*stride - 2*padding + kernel, or as the call's `output_size` says, where several
+    sizes pool to the same.  Raises TypeError for sizes that are no integers.
+
+    >>> import chainrule as cr
+    >>> pool, unpool = cr.nn.MaxPool2d(2, return_indices=True), cr.nn.MaxUnpool2d(2)
+    >>> x = cr.tensor([[[1.0, 2.0, 0.0], [4.0, 3.0, 0.0]]])
+    >>> unpool(*pool(x), output_size=(2, 3))
+    tensor([[[0.0, 0.0, 0.0],
+             [4.0, 0.0, 0.0]]])
+    """
+
+    _spatial = 2
+    _function = staticmethod(F.max_unpool2d)
+
+
+class MaxUnpool3d(MaxUnpooling):
+    """Maxima of a volume back at their places; see MaxUnpool2d.
+
+    Shapes: (N, C, D, H, W) or (C, D, H, W), and as many indices.
+
+    >>> import chainrule as cr
+    >>> x, at = cr.ones(1, 1, 1, 2, 2), cr.zeros(1, 1, 1, 2, 2, dtype=cr.int64)
+    >>> cr.nn.MaxUnpool3d((1, 2, 2))(x, at).shape
+    (1, 1, 1, 4, 4)
+    """
+
+    _spatial = 3
+    _function = staticmethod(F.max_unpool3d)

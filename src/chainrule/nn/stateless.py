@@ -12,6 +12,8 @@ from chainrule.engine.tensor import Tensor
 from chainrule.errors import KindError, failure
 from chainrule.nn.module import Module
 
+_EITHER = inspect.Parameter.POSITIONAL_OR_KEYWORD
+
 
 class Stateless(Module):
     """A layer that calls one function of its input; `stateless` makes the subclasses.
@@ -53,13 +55,16 @@ def stateless(
     name: str,
     function: Callable[..., Tensor],
     settings: tuple[str, ...] | None = None,
+    *,
+    inputs: int = 1,
+    base: type[Stateless] = Stateless,
     **constants: Any,
 ) -> type[Stateless]:
-    """Make a layer's class from a function of a tensor and settings.
+    """Make a layer's class from a function of a tensor (or of several `inputs`) and settings.
 
-    The class takes the function's own arguments after the first (or those named in `settings`,
+    The class takes the function's own arguments after the inputs (or those named in `settings`,
     in that order) with the function's defaults; `constants` go along with every call.  Assign it
-    to `name` at the top of a module, so that its layers can be pickled.
+    to `name` at the top of a module, so that its layers can be pickled.  It derives from `base`.
 
     >>> import chainrule as cr
     >>> def scale(input, factor=2.0):
@@ -69,8 +74,8 @@ def stateless(
     (Scale(factor=3.0), tensor([3.0, 6.0]))
     """
     parameters = inspect.signature(function).parameters
-    chosen = list(parameters)[1:] if settings is None else settings
-    bare = [parameters[s].replace(annotation=inspect.Parameter.empty) for s in chosen]
+    chosen = list(parameters)[inputs:] if settings is None else settings
+    bare = [parameters[s].replace(annotation=inspect.Parameter.empty, kind=_EITHER) for s in chosen]
     signature = inspect.Signature(bare)
     doc = f"The layer of `{function.__name__}`, with its settings {signature}.\n\n"
     members: dict[str, Any] = {
@@ -81,6 +86,6 @@ def stateless(
         "__doc__": doc + inspect.cleandoc(function.__doc__ or ""),
     }
     made: type[Stateless] = types.new_class(
-        name, (Stateless,), exec_body=lambda body: body.update(members)
+        name, (base,), exec_body=lambda body: body.update(members)
     )
     return made

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import inf
 from typing import Any
 
 from chainrule.engine.op import Array, Op, Spec, public
@@ -197,30 +198,50 @@ def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = Fals
     return apply(LeakyReLU(number(negative_slope, "leaky_relu negative_slope")), input)
 
 
-@dataclass(frozen=True)
-class ELU(Op):
-    """y = x where x > 0, else alpha (exp(x) - 1).  gx = gy where x > 0, else gy alpha exp(x)."""
+class Exponential(Op, register=False):
+    """Base of ELU and its kin: y = s x where x > 0, else n (exp(k x) - 1).
 
-    alpha: float = 1.0
+    `_factors` gives (n, k, s).
+    """
 
     def infer(self, x: Spec) -> tuple[Spec, ...]:
         need_float(self, x)
         return (x,)
 
+    def _factors(self) -> tuple[float, float, float]:
+        raise NotImplementedError(f"{type(self).__name__}._factors")
+
+    @quiet
     def forward(self, xp: Any, x: Array) -> tuple[tuple[Array, ...], Any]:
-        y = xp.expm1(xp.minimum(x, 0))
-        if self.alpha != 1:
-            y *= self.alpha
-        y += xp.maximum(x, 0)
+        below, steep, above = self._factors()
+        y = xp.minimum(x, 0)
+        y = xp.expm1(y if steep == 1 else steep * y)
+        if below != 1:
+            y *= below
+        y += xp.maximum(x, 0) if above == 1 else above * xp.maximum(x, 0)
         return (y,), x
 
     @quiet
     def backward(self, xp: Any, saved: Any, gy: Any, needs: tuple[bool, ...]) -> tuple[Any, ...]:
-        gx = xp.exp(xp.fmin(saved, 0))  # fmin: at NaN the slope is that of the positive side
-        if self.alpha != 1:
-            gx *= choose(xp, xp.logical_not(saved <= 0), self.alpha, gy.dtype)
+        below, steep, above = self._factors()
+        gx = xp.fmin(saved, 0)  # fmin: at NaN the slope is that of the positive side
+        gx = xp.exp(gx if steep == 1 else steep * gx)
+        if below * steep != 1:
+            gx *= choose(xp, xp.logical_not(saved <= 0), below * steep / above, gy.dtype)
+        if above != 1:
+            gx *= above
         gx *= gy
         return (gx,)
+
+
+@dataclass(frozen=True)
+class ELU(Exponential):
+    """y = x where x > 0, else alpha (exp(x) - 1).  gx = gy where x > 0, else gy alpha exp(x)."""
+
+    alpha: float = 1.0
+
+    def _factors(self) -> tuple[float, float, float]:
+        return self.alpha, 1.0, 1.0
 
     @classmethod
     def samples(cls) -> Iterator[Sample]:
@@ -292,6 +313,19 @@ def softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tenso
     """
     op = Softplus(number(beta, "softplus beta"), number(threshold, "softplus threshold"))
     return apply(op, input)
+
+
+@public
+def bnll(input: Tensor) -> Tensor:
+    """Caffe's binomial normal log likelihood: log(1 + exp(x)), `softplus` without a threshold.
+
+    Shapes: any -> the same.  Raises TypeError for integers.  PyTorch has no such name.
+
+    >>> import chainrule as cr
+    >>> cr.nn.functional.bnll(cr.tensor([-1.0, 0.0, 30.0]))
+    tensor([0.3133, 0.6931, 30.0000])
+    """
+    return apply(Softplus(1.0, inf), input)
 
 
 @dataclass(frozen=True)

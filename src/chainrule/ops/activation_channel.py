@@ -1,4 +1,4 @@
-"""Activations that know channels: prelu, with a slope for each, and maxout, over groups of them."""
+"""Activations that know channels: prelu, a slope for each; maxout, over groups; glu, of halves."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from chainrule.engine.sample import Sample, away_from_zero, distinct, normal
 from chainrule.engine.tensor import Tensor, apply, as_tensor
 from chainrule.errors import KindError, failure
 from chainrule.ops.arguments import axis, integer
-from chainrule.ops.broadcast import total
-from chainrule.ops.formulas import choose, need_float, quiet
+from chainrule.ops.broadcast import empty_in, layout, total
+from chainrule.ops.formulas import choose, logistic, need_float, quiet
 
 
 @dataclass(frozen=True)
@@ -154,3 +154,69 @@ def maxout(input: Tensor, pool_size: int, dim: int = 1) -> Tensor:
         raise failure("maxout", "a tensor with channels, not a 0-D one", input=x)
     op = Maxout(integer(pool_size, "maxout pool_size"), axis(dim, x.ndim, "maxout"))
     return apply(op, x)
+
+
+@dataclass(frozen=True)
+class GLU(Op):
+    """y = a s(b) for the halves a, b of x along `axis`, s the sigmoid.
+
+    ga = gy s(b), gb = gy a s(b) (1 - s(b)).
+    """
+
+    axis: int
+
+    def infer(self, x: Spec) -> tuple[Spec, ...]:
+        need_float(self, x)
+        size = x.shape[self.axis]
+        if size % 2:
+            rule = f"two halves along the dimension, but {size} % 2 = 1"
+            raise failure(self, rule, input=x)
+        shape = (*x.shape[: self.axis], size // 2, *x.shape[self.axis + 1 :])
+        return (Spec(shape, x.dtype),)
+
+    def _halves(self, x: Array) -> tuple[Array, Array]:
+        before, half = (slice(None),) * self.axis, x.shape[self.axis] // 2
+        return x[(*before, slice(half))], x[(*before, slice(half, None))]
+
+    @quiet
+    def forward(self, xp: Any, x: Array) -> tuple[tuple[Array, ...], Any]:
+        a, b = self._halves(x)
+        y = logistic(xp, b)
+        y *= a
+        return (y,), x
+
+    @quiet
+    def backward(self, xp: Any, saved: Any, gy: Any, needs: tuple[bool, ...]) -> tuple[Any, ...]:
+        a, b = self._halves(saved)
+        gx = empty_in(xp, layout(saved), gy.dtype)
+        ga, gb = self._halves(gx)
+        s = logistic(xp, b)
+        xp.multiply(gy, s, out=ga)
+        xp.multiply(ga, 1 - s, out=gb)
+        gb *= a
+        return (gx,)
+
+    @classmethod
+    def samples(cls) -> Iterator[Sample]:
+        yield Sample(cls(1), normal(3, 4))
+        yield Sample(cls(0), normal(6))
+        yield Sample(cls(1), normal(2, 6, 3, 2))
+        yield Sample(cls(3), normal(2, 3, 1, 2))
+
+
+@public
+def glu(input: Tensor, dim: int = -1) -> Tensor:
+    """Gated linear unit (Dauphin et al., 2017): the first half times the sigmoid of the second.
+
+    Shapes: (..., 2 n, ...) -> (..., n, ...), halved along `dim`.  Raises ShapeError for an odd
+    size and for a tensor without dimensions, IndexError for a dimension that is not there,
+    TypeError for integers.
+
+    >>> import chainrule as cr
+    >>> cr.nn.functional.glu(cr.tensor([[4.0, -4.0, 0.0, 100.0]]))
+    tensor([[ 2.0, -4.0]])
+    """
+    x = as_tensor(input)
+    if x.ndim == 0:
+        raise failure("glu", "a tensor with a dimension to halve", input=x)
+    return apply(GLU(axis(dim, x.ndim, "glu")), x)

@@ -14,9 +14,7 @@ from chainrule.ops.arguments import integer, ntuple
 from chainrule.ops.formulas import quiet
 from chainrule.ops.lowering import convolve, gradients, sum_to_channels
 from chainrule.ops.slabs import Geometry
-from chainrule.ops.window import Pads, Sizes, output_sizes
-
-_AXES = {1: "L", 2: "H, W", 3: "D, H, W"}
+from chainrule.ops.window import AXES, Pads, Sizes, output_sizes
 
 
 @dataclass(frozen=True)
@@ -44,26 +42,13 @@ class Conv(Op):
 
     def infer(self, x: Spec, w: Spec, b: Spec | None = None) -> tuple[Spec, ...]:
         d = len(self.stride)
-        if w.ndim != d + 2 or x.ndim not in (d + 1, d + 2):
-            axes = _AXES.get(d, "*sizes")
-            rule = f"an input (N, C, {axes}) or (C, {axes}) and a weight of {d + 2} axes"
-            raise failure(self, rule, input=x, weight=w)
-        self._check_kinds(x, w, b)
+        check_ranks(self, d, x, w)
+        check_kinds(self, x, w, b)
         self._check_channels(x, w, b)
-        sizes = x.shape[-d:]
-        if 0 in sizes or 0 in w.shape[2:]:
-            raise failure(self, "an image and a kernel of at least 1 each way", input=x, weight=w)
+        check_sizes(self, d, x, w)
         settings = (w.shape[2:], self.stride, self.padding, self.dilation)
-        out = output_sizes(self, sizes, *settings, input=x, weight=w)
+        out = output_sizes(self, x.shape[-d:], *settings, input=x, weight=w)
         return (Spec((*x.shape[: -d - 1], w.shape[0], *out), x.dtype),)
-
-    def _check_kinds(self, x: Spec, w: Spec, b: Spec | None) -> None:
-        if x.dtype != w.dtype or (b is not None and b.dtype != x.dtype):
-            hint = "convert one of them: x.float(), x.double() or x.to(dtype)"
-            facts = {"input": x, "weight": w} | ({} if b is None else {"bias": b})
-            raise failure(self, "tensors of one dtype", error=KindError, hint=hint, **facts)
-        if x.dtype.kind == "b":
-            raise NotImplementedError(f"{self.name}: expected numbers, not booleans; use x.float()")
 
     def _check_channels(self, x: Spec, w: Spec, b: Spec | None) -> None:
         o, c = w.shape[:2]
@@ -71,17 +56,8 @@ class Conv(Op):
             rule = f"out_channels in multiples of groups: {o} % {self.groups} = 0"
             rule = "at least 1 out_channel" if o == 0 else f"{rule}, not {o % self.groups}"
             raise failure(self, rule, input=x, weight=w)
-        axis = x.ndim - len(self.stride) - 1
-        if x.shape[axis] != c * self.groups:
-            rule = f"{c * self.groups} input channels (weight {w.shape}, groups {self.groups})"
-            hint = ""
-            if x.shape[-1] == c * self.groups:
-                order = (*range(axis), x.ndim - 1, *range(axis, x.ndim - 1))
-                hint = f"the channels come before the sizes: input.permute{order}"
-            raise failure(self, f"{rule}, got {x.shape[axis]}", hint=hint, input=x, weight=w)
-        if b is not None and b.shape != (o,):
-            rule = f"a bias of shape ({o},), one for each filter"
-            raise failure(self, rule, weight=w, bias=b)
+        check_channels(self, len(self.stride), x, w, c * self.groups)
+        check_bias(self, w, b, o)
 
     @quiet
     def forward(
@@ -134,18 +110,76 @@ class Conv(Op):
         yield Sample(cls(), normal(0, 2, 3, 3), normal(2, 2, 2, 2), normal(2))
 
 
-def _at_least(value: Any, d: int, least: int, name: str) -> Sizes:
+# What a convolution and its transpose ask of their inputs; `d` is the number of spatial axes
+
+
+def check_ranks(op: Op, d: int, x: Spec, w: Spec) -> None:
+    """Refuse an input or a weight with another number of axes."""
+    if w.ndim != d + 2 or x.ndim not in (d + 1, d + 2):
+        axes = AXES.get(d, "*sizes")
+        rule = f"an input (N, C, {axes}) or (C, {axes}) and a weight of {d + 2} axes"
+        raise failure(op, rule, input=x, weight=w)
+
+
+def check_kinds(op: Op, x: Spec, w: Spec, b: Spec | None) -> None:
+    """Refuse dtypes that differ, and booleans."""
+    if x.dtype != w.dtype or (b is not None and b.dtype != x.dtype):
+        hint = "convert one of them: x.float(), x.double() or x.to(dtype)"
+        facts = {"input": x, "weight": w} | ({} if b is None else {"bias": b})
+        raise failure(op, "tensors of one dtype", error=KindError, hint=hint, **facts)
+    if x.dtype.kind == "b":
+        raise NotImplementedError(f"{op.name}: expected numbers, not booleans; use x.float()")
+
+
+def check_channels(op: Any, d: int, x: Spec, w: Spec, count: int) -> None:
+    """Refuse an input with another number of channels than `count`."""
+    axis = x.ndim - d - 1
+    if x.shape[axis] != count:
+        rule = f"{count} input channels (weight {w.shape}, groups {op.groups})"
+        hint = ""
+        if x.shape[-1] == count:
+            order = (*range(axis), x.ndim - 1, *range(axis, x.ndim - 1))
+            hint = f"the channels come before the sizes: input.permute{order}"
+        raise failure(op, f"{rule}, got {x.shape[axis]}", hint=hint, input=x, weight=w)
+
+
+def check_bias(op: Op, w: Spec, b: Spec | None, count: int) -> None:
+    """Refuse a bias that has not one number for each of `count` filters."""
+    if b is not None and b.shape != (count,):
+        rule = f"a bias of shape ({count},), one for each filter"
+        raise failure(op, rule, weight=w, bias=b)
+
+
+def check_sizes(op: Op, d: int, x: Spec, w: Spec) -> None:
+    """Refuse images and kernels without extent."""
+    if 0 in x.shape[-d:] or 0 in w.shape[2:]:
+        raise failure(op, "an image and a kernel of at least 1 each way", input=x, weight=w)
+
+
+# Arguments
+
+
+def at_least(value: Any, d: int, least: int, name: str) -> Sizes:
+    """Give d integers of at least `least`; `name` says in the error what is being set."""
     sizes = ntuple(value, d, name)
     if min(sizes) < least:
         raise failure(name, f"at least {least}", value=value)
     return sizes
 
 
+def group_count(value: Any, name: str) -> int:
+    """Give a number of groups."""
+    groups = integer(value, f"{name} groups")
+    if groups < 1:
+        raise failure(f"{name} groups", "at least 1", value=groups)
+    return groups
+
+
 def _padding(value: Any, d: int, kernel: Sizes, stride: Sizes, dilation: Sizes) -> Pads:
     """Give (before, after) for each axis; of an odd total for 'same' the last side has more."""
     name = f"conv{d}d padding"
     if not isinstance(value, str):
-        return tuple((p, p) for p in _at_least(value, d, 0, name))
+        return tuple((p, p) for p in at_least(value, d, 0, name))
     if value not in ("same", "valid"):
         raise failure(name, "'same', 'valid' or integers", value=value)
     if value == "valid" or len(kernel) != d:  # infer says what is wrong with the kernel
@@ -170,11 +204,9 @@ def convolve_with(
 ) -> Tensor:
     """Run `kind`, the convolution or an operation made of it, along d axes; see `conv2d`."""
     weight = as_tensor(weight)
-    steps = _at_least(stride, d, 1, f"conv{d}d stride")
-    spread = _at_least(dilation, d, 1, f"conv{d}d dilation")
-    groups = integer(groups, f"conv{d}d groups")
-    if groups < 1:
-        raise failure(f"conv{d}d groups", "at least 1", value=groups)
+    steps = at_least(stride, d, 1, f"conv{d}d stride")
+    spread = at_least(dilation, d, 1, f"conv{d}d dilation")
+    groups = group_count(groups, f"conv{d}d")
     op = kind(steps, _padding(padding, d, weight.shape[2:], steps, spread), spread, groups)
     return apply(op, input, weight) if bias is None else apply(op, input, weight, bias)
 

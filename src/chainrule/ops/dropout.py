@@ -114,7 +114,7 @@ def _drop_channels(
     if not training or p == 0:
         return x
     decided = 2 if batched else 1
-    if x.ndim < decided or x.ndim == 0:
+    if x.ndim < decided and p != 1:
         raise failure(name, "a tensor with channels", input=x)
     return _drop(x, p, x.shape[:decided] + (1,) * (x.ndim - decided), generator)
 
@@ -194,3 +194,95 @@ def dropout3d(
         rule = "expected (N, C, D, H, W) or (C, D, H, W)"
         warnings.warn(f"dropout3d: {rule}, got {x.shape}; use dropout", stacklevel=2)
     return _drop_channels("dropout3d", x, probability, training, x.ndim == 5, generator)
+
+
+@public
+def feature_dropout(
+    input: Tensor, p: float = 0.5, train: bool = True, *, generator: Generator | None = None
+) -> Tensor:
+    """Drop whole channels, whatever the number of sizes behind them; else like `dropout`.
+
+    Shapes: (N, C, ...) -> the same.  Raises ShapeError for fewer than two dimensions.
+
+    >>> import chainrule as cr
+    >>> y = cr.feature_dropout(cr.ones(1, 50, 2, 2), 0.5).mean(dim=(2, 3))
+    >>> sorted(set(y.flatten().tolist()))
+    [0.0, 2.0]
+    """
+    probability = _probability("feature_dropout", p)
+    x = as_tensor(input)
+    return _drop_channels("feature_dropout", x, probability, train, True, generator)
+
+
+SATURATION = 1.7580993408473766
+"""Minus what SELU approaches for small inputs: its scale times its alpha."""
+
+
+def _alpha_drop(
+    name: str, input: Any, p: Any, training: bool, channels: bool, generator: Generator | None
+) -> Tensor:
+    """Put -SATURATION for what is dropped, then restore mean 0 and variance 1."""
+    probability, x = _probability(name, p), as_tensor(input)
+    if not training or probability == 0 or x.array.size == 0:
+        return x
+    shape = x.shape
+    if channels and probability != 1:
+        if x.ndim < 2:
+            raise failure(name, "a tensor (N, C, ...)", input=x)
+        shape = x.shape[:2] + (1,) * (x.ndim - 2)
+    if probability == 1 or x.is_meta:
+        return _drop(x, 1.0 if probability == 1 else probability, shape, None)
+    mask = (generator or default_generator()).bernoulli(1 - probability, shape)
+    scale = ((SATURATION**2 * probability + 1) * (1 - probability)) ** -0.5
+    kept = apply(Dropout(scale), x, mask)
+    shift = (mask - (1 - probability)) * (SATURATION * scale)
+    return kept + Tensor(np.asarray(shift, dtype=x.dtype))
+
+
+@public
+def alpha_dropout(
+    input: Tensor,
+    p: float = 0.5,
+    training: bool = False,
+    inplace: bool = False,
+    *,
+    generator: Generator | None = None,
+) -> Tensor:
+    """Dropout for `selu`: what is dropped becomes its least value, -1.758 (Klambauer et al., 2017).
+
+    Then all is scaled and shifted, y = a x + b for what stays and b - 1.758 a for the rest, so
+    that mean 0 and variance 1 stay what they are.
+
+    Shapes: any -> the same.  With `training=False` (the default, unlike `dropout`'s) or p = 0 the
+    tensor itself comes back; p = 1 gives zeros.  `inplace` is accepted and changes nothing.  The
+    mask comes from `generator`, or from the global one.  Raises ValueError for p outside [0, 1],
+    TypeError for integers.
+
+    >>> import chainrule as cr
+    >>> y = cr.nn.functional.alpha_dropout(cr.zeros(1000), 0.5, True)
+    >>> len(set(y.tolist()))
+    2
+    """
+    return _alpha_drop("alpha_dropout", input, p, training, False, generator)
+
+
+@public
+def feature_alpha_dropout(
+    input: Tensor,
+    p: float = 0.5,
+    training: bool = False,
+    inplace: bool = False,
+    *,
+    generator: Generator | None = None,
+) -> Tensor:
+    """Drop whole channels as `alpha_dropout` drops values.
+
+    Shapes: (N, C, ...) -> the same.  Raises ShapeError for fewer than two dimensions, and
+    otherwise as `alpha_dropout`.
+
+    >>> import chainrule as cr
+    >>> y = cr.nn.functional.feature_alpha_dropout(cr.ones(2, 3, 4), 0.5, True)
+    >>> bool((y[:, :, 0] == y[:, :, 1]).all())
+    True
+    """
+    return _alpha_drop("feature_alpha_dropout", input, p, training, True, generator)

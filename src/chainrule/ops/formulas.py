@@ -42,6 +42,14 @@ def need_float(op: Any, x: Spec | Tensor) -> None:
         raise failure(op, rule, error=UndefinedKindError, hint=hint, input=x)
 
 
+def need_tensors(name: str, **operands: Any) -> None:
+    """Raise KindError for numbers, lists and the like where PyTorch wants tensors."""
+    for value in operands.values():
+        if not isinstance(value, Tensor | np.ndarray):
+            hint = "write cr.tensor(...) around it"
+            raise failure(name, "tensors", error=KindError, hint=hint, **operands)
+
+
 def drop(xp: Any, dead: Array, g: Array) -> Array:
     """Give 0 where `dead`, else g, whatever infinity or NaN the dropped places hold.
 

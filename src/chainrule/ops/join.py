@@ -17,7 +17,7 @@ from chainrule.ops.broadcast import empty_in, layout
 from chainrule.ops.cast import promote
 
 
-def part(dim: int, what: int | slice | list[int]) -> tuple[Any, ...]:
+def part(dim: int, what: int | slice | list[int] | Array) -> tuple[Any, ...]:
     """Give the index of a part along one axis: x[part(1, slice(2, 4))] is x[:, 2:4].
 
     >>> part(1, slice(2, 4))

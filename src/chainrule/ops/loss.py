@@ -1,21 +1,25 @@
-"""Squared and absolute error, and what all losses share: their reductions."""
+"""Squared and absolute error, and what all losses share: their reductions, and one base."""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from math import prod
+from typing import Any, ClassVar
 
 import numpy as np
 
 from chainrule.engine.op import Array, Op, Spec, public
+from chainrule.engine.promotion import DEFAULT_FLOAT
 from chainrule.engine.sample import Sample, spaced
 from chainrule.engine.tensor import Tensor, apply, as_tensor
 from chainrule.errors import UndefinedKindError, failure
 from chainrule.ops.broadcast import broadcast, sum_to, total
-from chainrule.ops.cast import promote
-from chainrule.ops.formulas import quiet
+from chainrule.ops.cast import cast, promote
+from chainrule.ops.formulas import need_float, quiet
+
+Slopes = tuple[Array | None, ...]
 
 
 def reduction_mode(name: str, reduction: str, size_average: Any, reduce: Any) -> str:
@@ -48,33 +52,99 @@ def share(gy: Array, reduction: str, size: int) -> Array:
     return gy * (1 / size) if reduction == "mean" and size else gy
 
 
-class _Difference(Op, register=False):
-    """Base of the losses of x - t, whose shapes broadcast."""
+def gathered(errors: Any, reduction: str) -> Tensor:
+    """Reduce a tensor of errors, as `reduced` does arrays."""
+    if reduction == "none":
+        return errors  # type: ignore[no-any-return]
+    return errors.mean() if reduction == "mean" else errors.sum()  # type: ignore[no-any-return]
+
+
+def as_floats(name: str, *operands: Any) -> tuple[Tensor, ...]:
+    """Promote operands to one floating dtype: float32 for integers; TypeError for booleans."""
+    tensors = promote(*operands, name=name)
+    dtype = tensors[0].dtype
+    if dtype.kind == "b":
+        raise failure(name, "numbers, not booleans", error=UndefinedKindError, input=tensors[0])
+    return tensors if dtype.kind == "f" else tuple([cast(x, DEFAULT_FLOAT) for x in tensors])
+
+
+class Elementwise(Op, register=False):
+    """Base of the losses that have an error for each element of inputs that broadcast.
+
+    A subclass gives `errors`, the errors and what to keep, and `slopes`, each input's gradient
+    out of that, in the errors' shape or one that broadcasts to it.
+    """
 
     reduction: str
+    inputs: ClassVar[tuple[str, ...]] = ("input", "target")  # their names in errors
 
-    def infer(self, x: Spec, t: Spec) -> tuple[Spec, ...]:
+    def errors(self, xp: Any, *arrays: Any) -> tuple[Array, Any]:
+        """Compute the error of each element, and what its slopes need."""
+        raise NotImplementedError(f"{type(self).__name__}.errors")
+
+    def slopes(self, xp: Any, kept: Any, g: Array, needs: tuple[bool, ...]) -> Slopes:
+        """Compute the gradient of each input; g is the errors' gradient."""
+        raise NotImplementedError(f"{type(self).__name__}.slopes")
+
+    def infer(self, *specs: Spec) -> tuple[Spec, ...]:
+        need_float(self, specs[0])
+        return self.outcome(*specs)
+
+    def outcome(self, *specs: Spec) -> tuple[Spec, ...]:
+        """Give the output's spec: the shape common to all inputs, or a number."""
+        shapes = dict(zip(self.inputs, [s.shape for s in specs], strict=True))
+        shape = specs[0].shape
+        if any(other != shape for other in shapes.values()):
+            shape = broadcast(self, **shapes)
+        return (Spec(shape if self.reduction == "none" else (), specs[0].dtype),)
+
+    @quiet
+    def forward(self, xp: Any, *arrays: Array) -> tuple[tuple[Array, ...], Any]:
+        e, kept = self.errors(xp, *arrays)
+        e = xp.asarray(e)
+        return (reduced(xp, e, self.reduction),), (kept, e.shape, tuple([a.shape for a in arrays]))
+
+    @quiet
+    def backward(self, xp: Any, saved: Any, gy: Any, needs: tuple[bool, ...]) -> tuple[Any, ...]:
+        kept, shape, shapes = saved
+        g = xp.asarray(share(gy, self.reduction, prod(shape)))
+        found = self.slopes(xp, kept, g, needs)
+        return tuple(
+            [
+                None if s is None or not need else sum_to(xp, _spread(xp, s, shape), own)
+                for s, own, need in zip(found, shapes, needs, strict=True)
+            ]
+        )
+
+
+def _spread(xp: Any, s: Array, shape: tuple[int, ...]) -> Array:
+    return s if s.shape == shape else xp.broadcast_to(s, shape)
+
+
+def opposite(gx: Array, needs: tuple[bool, ...]) -> Slopes:
+    """Give the gradients of x and t in a loss of x - t."""
+    return gx, -gx if needs[1] else None
+
+
+def differences(make: Any) -> Iterator[Sample]:
+    """Samples for a loss of x - t: `make` takes the reduction; no difference is near 0 or 1."""
+    whole = np.arange(12.0).reshape(3, 4) % 5 - 2  # at least 0.1 from what `spaced` draws
+    for reduction in ("mean", "sum", "none"):
+        yield Sample(make(reduction), spaced(3, 4, grid=1.0), whole)
+        yield Sample(make(reduction), spaced(3, 1, 4, grid=1.0), whole[:2, :1])
+    yield Sample(make("none"), spaced(4, grid=1.0), whole)
+    yield Sample(make("mean"), spaced(grid=1.0), np.array(1.0))
+
+
+class _Difference(Elementwise, register=False):
+    """Base of the squared and the absolute error, which integers have too."""
+
+    def infer(self, *specs: Spec) -> tuple[Spec, ...]:
+        x, t = specs
         if x.dtype.kind == "b" or (x.dtype.kind != "f" and self.reduction != "none"):
             rule, hint = "a floating-point input or target", "convert one first: x.float()"
             raise failure(self, rule, error=UndefinedKindError, hint=hint, input=x, target=t)
-        shape = x.shape if x.shape == t.shape else broadcast(self, input=x.shape, target=t.shape)
-        return (Spec(shape if self.reduction == "none" else (), x.dtype),)
-
-    @staticmethod
-    def both(xp: Any, g: Array, shapes: Any, needs: tuple[bool, ...]) -> tuple[Any, ...]:
-        """Give gx = g and gt = -g, each summed to its own shape."""
-        gx = sum_to(xp, g, shapes[0]) if needs[0] else None
-        return gx, sum_to(xp, -g, shapes[1]) if needs[1] else None
-
-    @classmethod
-    def samples(cls) -> Iterator[Sample]:
-        make: Any = cls
-        whole = np.arange(12.0).reshape(3, 4) % 5 - 2  # at least 0.1 from what `spaced` draws
-        for reduction in ("mean", "sum", "none"):
-            yield Sample(make(reduction), spaced(3, 4, grid=1.0), whole)
-            yield Sample(make(reduction), spaced(3, 1, 4, grid=1.0), whole[:2, :1])
-        yield Sample(make("none"), spaced(4, grid=1.0), whole)
-        yield Sample(make("mean"), spaced(grid=1.0), np.array(1.0))
+        return self.outcome(x, t)
 
 
 @dataclass(frozen=True)
@@ -83,16 +153,17 @@ class MSELoss(_Difference):
 
     reduction: str = "mean"
 
-    @quiet
-    def forward(self, xp: Any, x: Array, t: Array) -> tuple[tuple[Array, ...], Any]:
+    def errors(self, xp: Any, *arrays: Any) -> tuple[Array, Any]:
+        x, t = arrays
         d = xp.asarray(x - t)
-        return (reduced(xp, xp.asarray(d * d), self.reduction),), (d, (x.shape, t.shape))
+        return d * d, d
 
-    @quiet
-    def backward(self, xp: Any, saved: Any, gy: Any, needs: tuple[bool, ...]) -> tuple[Any, ...]:
-        d, shapes = saved
-        g = 2 * share(gy, self.reduction, d.size) * d
-        return self.both(xp, g, shapes, needs)
+    def slopes(self, xp: Any, kept: Any, g: Array, needs: tuple[bool, ...]) -> Slopes:
+        return opposite(2 * g * kept, needs)
+
+    @classmethod
+    def samples(cls) -> Iterator[Sample]:
+        return differences(cls)
 
 
 @dataclass(frozen=True)
@@ -101,41 +172,52 @@ class L1Loss(_Difference):
 
     reduction: str = "mean"
 
-    @quiet
-    def forward(self, xp: Any, x: Array, t: Array) -> tuple[tuple[Array, ...], Any]:
+    def errors(self, xp: Any, *arrays: Any) -> tuple[Array, Any]:
+        x, t = arrays
         d = xp.asarray(x - t)
         sign = xp.subtract(d > 0, d < 0, dtype=np.int8)  # 0 for NaN, as PyTorch has it
-        return (reduced(xp, xp.asarray(xp.abs(d)), self.reduction),), (sign, (x.shape, t.shape))
+        return xp.abs(d), sign
 
-    @quiet
-    def backward(self, xp: Any, saved: Any, gy: Any, needs: tuple[bool, ...]) -> tuple[Any, ...]:
-        sign, shapes = saved
-        g = share(gy, self.reduction, sign.size) * sign
-        return self.both(xp, g, shapes, needs)
+    def slopes(self, xp: Any, kept: Any, g: Array, needs: tuple[bool, ...]) -> Slopes:
+        return opposite(g * kept, needs)
+
+    @classmethod
+    def samples(cls) -> Iterator[Sample]:
+        return differences(cls)
 
 
-def _difference(
-    name: str, loss: type[MSELoss | L1Loss], x: Tensor, t: Tensor, weight: Any, reduction: str
-) -> Tensor:
-    """Apply the loss; a weighted mean is divided by the sum of the weights."""
+def warn_of_sizes(name: str, x: Tensor, t: Tensor) -> None:
+    """Warn whoever called the public function that input and target are broadcast."""
     if x.shape != t.shape:
         warnings.warn(
             f"{name}: input {x.shape} and target {t.shape} differ and are broadcast, which is "
             "rarely meant; give them one shape",
             stacklevel=3,
         )
-    x, t = promote(x, t)
+
+
+def same_weight(name: str, weight: Any, x: Tensor) -> Tensor:
+    """Give the weight of each element; ShapeError unless it has the input's shape."""
+    w = as_tensor(weight)
+    if w.shape != x.shape:
+        raise failure(name, f"a weight of the input's shape {x.shape}", input=x, weight=w)
+    return w
+
+
+def difference(
+    name: str, loss: type[MSELoss | L1Loss], input: Any, target: Any, weight: Any, reduction: str
+) -> Tensor:
+    """Apply the loss; a weighted mean is divided by the sum of the weights."""
+    x, t = promote(input, target)
     if weight is None and (reduction != "sum" or x.dtype.kind == "f"):
         return apply(loss(reduction), x, t)
     if weight is None:
         return apply(loss("none"), x, t).sum()  # type: ignore[no-any-return]
-    w = as_tensor(weight)
-    if w.shape != x.shape:
-        raise failure(name, f"a weight of the input's shape {x.shape}", input=x, weight=w)
+    w = same_weight(name, weight, x)
     errors: Any = apply(loss("none"), x, t) * w
-    if reduction == "none":
-        return errors  # type: ignore[no-any-return]
-    return errors.sum() / w.sum() if reduction == "mean" else errors.sum()  # type: ignore[no-any-return]
+    if reduction == "mean":
+        return errors.sum() / w.sum()  # type: ignore[no-any-return]
+    return gathered(errors, reduction)
 
 
 @public
@@ -166,7 +248,8 @@ def mse_loss(
     if weight is None and x.dtype.kind != "f" and t.dtype.kind != "f":
         rule, hint = "a floating-point input or target", "convert one first: x.float()"
         raise failure("mse_loss", rule, error=UndefinedKindError, hint=hint, input=x, target=t)
-    return _difference("mse_loss", MSELoss, x, t, weight, mode)
+    warn_of_sizes("mse_loss", x, t)
+    return difference("mse_loss", MSELoss, x, t, weight, mode)
 
 
 @public
@@ -188,4 +271,6 @@ def l1_loss(
     tensor(3.0)
     """
     mode = reduction_mode("l1_loss", reduction, size_average, reduce)
-    return _difference("l1_loss", L1Loss, as_tensor(input), as_tensor(target), weight, mode)
+    x, t = as_tensor(input), as_tensor(target)
+    warn_of_sizes("l1_loss", x, t)
+    return difference("l1_loss", L1Loss, x, t, weight, mode)

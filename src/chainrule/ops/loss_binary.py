@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from chainrule.engine.op import Array, Op, Spec, public
+from chainrule.engine.op import FUNCTIONS, Array, Op, Spec, public
 from chainrule.engine.sample import Sample, normal, positive, uniform
 from chainrule.engine.tensor import Tensor, apply, as_tensor
 from chainrule.errors import KindError, UndefinedKindError, failure
@@ -144,6 +144,10 @@ def binary_cross_entropy_with_logits(
     inputs = promote(input, wanted, *weights)
     y = apply(BinaryCrossEntropyWithLogits(mode, pos_weight is not None), *inputs)
     return cast(y, wanted.dtype)  # with two dtypes PyTorch answers in the target's
+
+
+sigmoid_cross_entropy = FUNCTIONS["sigmoid_cross_entropy"] = binary_cross_entropy_with_logits
+"""Caffe's name for it; Caffe divides the sum by the number of images."""
 
 
 @dataclass(frozen=True)

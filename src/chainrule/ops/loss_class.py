@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from chainrule.errors import KindError, failure
 from chainrule.ops.broadcast import total
 from chainrule.ops.cast import promote
 from chainrule.ops.formulas import need_float, number, quiet
+from chainrule.ops.linear import linear
 from chainrule.ops.loss import reduced, reduction_mode, share
 from chainrule.ops.loss_labels import (
     Labelled,
@@ -220,3 +222,54 @@ def cross_entropy(
         rule = "no ignore_index with class probabilities, which have no labels to ignore"
         raise failure("cross_entropy", rule, ignore_index=ignore_index)
     return apply(SoftCrossEntropy(mode, smoothing), *promote(x, t, *weights))
+
+
+@public
+def linear_cross_entropy(
+    input: Tensor,
+    linear_weight: Tensor,
+    target: Tensor,
+    *,
+    linear_bias: Tensor | None = None,
+    weight: Tensor | None = None,
+    reduction: str = "mean",
+    ignore_index: int | None = None,
+    label_smoothing: float = 0.0,
+    options: Any = None,
+) -> Tensor:
+    """`linear` and `cross_entropy` one after the other: the last layer and its loss.
+
+    Shapes: input (N, F) or (F,), linear_weight (C, F) or, for (N, C, d1, ...) scores,
+    (C, d1, ..., F), linear_bias that without F; target, weight, reduction and errors as in
+    `cross_entropy`.  Gradients go to all but labels.  `options`, by which PyTorch computes in
+    parts, is accepted and changes nothing.
+
+    >>> import chainrule as cr
+    >>> x, w = cr.tensor([[1.0, 2.0]]), cr.tensor([[0.0, 0.0], [1.0, -0.5]])
+    >>> cr.nn.functional.linear_cross_entropy(x, w, cr.tensor([0]))
+    tensor(0.6931)
+    """
+    name = "linear_cross_entropy"
+    x, w = as_tensor(input), as_tensor(linear_weight)
+    if x.ndim not in (1, 2) or w.ndim < 2 or w.shape[-1] != x.shape[-1]:
+        rule = "an input (N, F) or (F,) and a linear_weight (C, ..., F) of the same F"
+        raise failure(name, rule, input=x, linear_weight=w)
+    if x.ndim == 1 and w.ndim > 2:
+        raise failure(name, "an input (N, F) for several places", input=x, linear_weight=w)
+    b = None if linear_bias is None else as_tensor(linear_bias)
+    if b is not None and b.shape != w.shape[:-1]:
+        raise failure(name, f"a linear_bias {w.shape[:-1]}", linear_weight=w, linear_bias=b)
+    shape = (*x.shape[:-1], *w.shape[:-1])
+    if ignore_index is not None and target.shape == shape:
+        rule = "no ignore_index with class probabilities, which have no labels to ignore"
+        raise failure(name, rule, ignore_index=ignore_index)
+    rows = prod(w.shape[:-1])
+    scores: Any = linear(x, w.reshape(rows, w.shape[-1]), None if b is None else b.reshape(rows))
+    return cross_entropy(
+        scores.reshape(shape),
+        target,
+        weight,
+        ignore_index=-100 if ignore_index is None else ignore_index,
+        reduction=reduction,
+        label_smoothing=label_smoothing,
+    )

@@ -172,26 +172,32 @@ class NLLLoss(Labelled):
     reduction: str = "mean"
     ignore_index: int = -100
 
+    def likelihood(self, xp: Any, chosen: Array) -> tuple[Array, Array | None]:
+        """Give the logarithms of the labelled classes and their slopes, None for ones."""
+        return chosen, None
+
     @quiet
     def forward(
         self, xp: Any, x: Array, t: Array, w: Array | None = None
     ) -> tuple[tuple[Array, ...], Any]:
         lp = classes_last(x)
         picked = pick(self, xp, lp, t, w)
-        chosen = xp.asarray(lp[picked.at])
+        chosen, slope = self.likelihood(xp, xp.asarray(lp[picked.at]))
         divisor = divisor_of(xp, self.reduction, picked)
         y = self.finish(xp, errors_of(xp, chosen, picked), divisor)
-        return (y,), (x.shape, tuple(picked), divisor, chosen, y if w is not None else None, w)
+        kept = None if w is None else y
+        return (y,), (x.shape, tuple(picked), divisor, chosen, slope, kept, w)
 
     @quiet
     def backward(self, xp: Any, saved: Any, gy: Any, needs: tuple[bool, ...]) -> tuple[Any, ...]:
-        shape, where, divisor, chosen, y, w = saved
+        shape, where, divisor, chosen, slope, y, w = saved
         picked = Picked(*where)
         g = self.each(xp, gy, divisor, picked)
         gx = None
         if needs[0]:
+            hit = g if picked.weight is None else g * picked.weight
             gx = xp.zeros(shape, chosen.dtype)
-            classes_last(gx)[picked.at] = -(g if picked.weight is None else g * picked.weight)
+            classes_last(gx)[picked.at] = -(hit if slope is None else hit * slope)
         if w is None:
             return gx, None
         value = chosen + y if self.reduction == "mean" else chosen

@@ -17,9 +17,10 @@ where the columns came from.
 
 from __future__ import annotations
 
-from functools import partial
+from collections.abc import Callable
+from functools import partial, wraps
 from math import inf, prod
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import numpy as np
 
@@ -52,6 +53,9 @@ FLOPS = 24.0
 """Multiply-adds of a product that take as long as copying one entry: measured."""
 
 _multiply = partial(matrix_product, most=inf)
+
+F = TypeVar("F", bound=Callable[..., Any])
+Pair = tuple[Array | None, Array | None]
 
 
 class _ByImages:
@@ -221,15 +225,28 @@ def _sweep(
     return form.shaped(sum(totals[1:], totals[0]), w.shape) if totals else xp.zeros_like(w)
 
 
+def _in_single(run: F) -> F:
+    """Compute half precision in single, since its sums would lose too much."""
+
+    @wraps(run)
+    def widened(xp: Any, x: Array, *rest: Any) -> Any:
+        if x.dtype != np.float16:
+            return run(xp, x, *rest)
+        wide = [a.astype(np.float32) if hasattr(a, "astype") else a for a in (x, *rest)]
+        result = run(xp, *wide)
+        if not isinstance(result, tuple):
+            return result.astype(x.dtype)
+        return tuple([None if a is None else a.astype(x.dtype) for a in result])
+
+    return cast(F, widened)
+
+
+@_in_single
 def convolve(xp: Any, x: Array, w: Array, b: Array | None, g: Geometry) -> Array:
     """Correlate x (N, C, *sizes) with w (O, C/groups, *kernel), add b (O,): (N, O, *out).
 
     The result has the memory order of x.
     """
-    if x.dtype == np.float16:
-        bias = None if b is None else b.astype(np.float32)
-        y = convolve(xp, x.astype(np.float32), w.astype(np.float32), bias, g)
-        return y.astype(x.dtype)
     keep_freed_memory()
     x, out = dense(xp, x), g.out(x.shape[2:])
     y = allocate(xp.empty, (x.shape[0], w.shape[0], *out), x.dtype, channels_last(x))
@@ -237,15 +254,11 @@ def convolve(xp: Any, x: Array, w: Array, b: Array | None, g: Geometry) -> Array
     return y
 
 
+@_in_single
 def gradients(
     xp: Any, x: Array, w: Array, gy: Array, g: Geometry, needs: tuple[bool, bool]
-) -> tuple[Array | None, Array | None]:
+) -> Pair:
     """Give the gradients of `convolve` by x, in its memory order, and by w; None if not needed."""
-    if x.dtype == np.float16:
-        wide = [a.astype(np.float32) for a in (x, w, gy)]
-        gx, gw = gradients(xp, wide[0], wide[1], wide[2], g, needs)
-        gx, gw = (None if a is None else a.astype(x.dtype) for a in (gx, gw))
-        return gx, gw
     x, gy = dense(xp, x), dense(xp, gy)
     if _reversal_pays(x, w, gy, g, needs):
         return _reversed_gradients(xp, x, w, gy, g, needs)
@@ -294,16 +307,51 @@ def _reverse(w: Array, groups: int) -> Array:
     return turned.reshape(groups * c, o // groups, *kernel)
 
 
+def _within(x: Array, g: Geometry) -> tuple[Array, Geometry]:
+    """Cut off what a negative padding leaves out, so that none is negative."""
+    cut = crop(x, tuple((max(0, -p), max(0, -q)) for p, q in g.padding))
+    return cut, g._replace(padding=tuple((max(0, p), max(0, q)) for p, q in g.padding))
+
+
 def _reversed_gradients(
     xp: Any, x: Array, w: Array, gy: Array, g: Geometry, needs: tuple[bool, bool]
-) -> tuple[Array | None, Array | None]:
-    back = g.reversed()
-    # what lies on the padding of x alone reaches nothing
-    gy = crop(gy, tuple((max(0, -p), max(0, -q)) for p, q in back.padding))
-    back = back._replace(padding=tuple((max(0, p), max(0, q)) for p, q in back.padding))
+) -> Pair:
+    gy, back = _within(gy, g.reversed())  # what lies on the padding of x alone reaches nothing
     gx = allocate(xp.empty, x.shape, x.dtype, channels_last(x)) if needs[0] else None
     turned = _sweep(xp, gy, _reverse(w, g.groups), back, y=gx, gy=x if needs[1] else None)
     return gx, None if turned is None else xp.ascontiguousarray(_reverse(turned, g.groups))
+
+
+@_in_single
+def spread(xp: Any, x: Array, w: Array, b: Array | None, g: Geometry, sizes: Sizes) -> Array:
+    """Transpose `convolve`: x (N, O, *out) with w (O, C/groups, *kernel), plus b (C,).
+
+    The result is (N, C, *sizes), in the memory order of x.  `g` says how windows lie over it, of
+    which there are as many as x has places: its padding may be negative behind.
+    """
+    keep_freed_memory()
+    x = dense(xp, x)
+    shape = (x.shape[0], w.shape[1] * g.groups, *sizes)
+    like = allocate(xp.empty, shape, x.dtype, channels_last(x))  # is looked at, but not read
+    y, _ = gradients(xp, like, w, x, g, (True, False))
+    assert y is not None
+    if b is not None:
+        y += b.reshape(-1, *(1,) * len(sizes))
+    return y
+
+
+@_in_single
+def spread_gradients(
+    xp: Any, x: Array, w: Array, gy: Array, g: Geometry, needs: tuple[bool, bool]
+) -> Pair:
+    """Give the gradients of `spread` by x, in its memory order, and by w; None if not needed.
+
+    Both take the columns of gy, which are made once.
+    """
+    x, (seen, g) = dense(xp, x), _within(dense(xp, gy), g)
+    gx = allocate(xp.empty, x.shape, x.dtype, channels_last(x)) if needs[0] else None
+    gw = _sweep(xp, seen, w, g, y=gx, gy=x if needs[1] else None) if any(needs) else None
+    return gx, gw
 
 
 def sum_to_channels(xp: Any, gy: Array) -> Array:

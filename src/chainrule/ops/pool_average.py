@@ -217,7 +217,7 @@ class AdaptiveAvgPool(Op):
         if not x.is_floating:
             raise failure(self, "a floating-point input", error=UndefinedKindError, x=x)
         check_axes(self, x, d)
-        check_not_empty(self, x, d)
+        check_not_empty(self, x, x.ndim - 1 if d == 3 else d)  # as PyTorch
         return (Spec(x.shape[:-d] + tuple([w.out for w in self._windows(x.shape)]), x.dtype),)
 
     def forward(self, xp: Any, x: Array) -> tuple[tuple[Array, ...], Any]:

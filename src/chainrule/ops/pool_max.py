@@ -211,6 +211,28 @@ def max_pool1d(
 
 
 @public
+def max_pool1d_with_indices(
+    input: Tensor,
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    dilation: Any = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+) -> tuple[Tensor, Tensor]:
+    """Give (maxima, indices) of `max_pool1d`, whatever `return_indices` is.
+
+    >>> import chainrule as cr
+    >>> cr.nn.functional.max_pool1d_with_indices(cr.tensor([[3.0, 2.0, 0.0, 5.0]]), 2)
+    (tensor([[3.0, 5.0]]), tensor([[0, 3]]))
+    """
+    pair: tuple[Tensor, Tensor] = _max_pool(
+        1, input, kernel_size, stride, padding, dilation, ceil_mode, True
+    )
+    return pair
+
+
+@public
 def max_pool3d(
     input: Tensor,
     kernel_size: Any,
@@ -229,6 +251,28 @@ def max_pool3d(
     tensor([[[[13.0, 15.0]]]])
     """
     return _max_pool(3, input, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
+
+
+@public
+def max_pool3d_with_indices(
+    input: Tensor,
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    dilation: Any = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+) -> tuple[Tensor, Tensor]:
+    """Give (maxima, indices) of `max_pool3d`, whatever `return_indices` is.
+
+    >>> import chainrule as cr
+    >>> cr.nn.functional.max_pool3d_with_indices(cr.arange(8.0).reshape(1, 2, 2, 2), 2)[1].tolist()
+    [[[[7]]]]
+    """
+    pair: tuple[Tensor, Tensor] = _max_pool(
+        3, input, kernel_size, stride, padding, dilation, ceil_mode, True
+    )
+    return pair
 
 
 def _adaptive_max_pool(d: int, input: Tensor, output_size: Any, return_indices: bool) -> Any:
@@ -258,6 +302,21 @@ def adaptive_max_pool2d(input: Tensor, output_size: Any, return_indices: bool = 
 
 
 @public
+def adaptive_max_pool2d_with_indices(
+    input: Tensor, output_size: Any, return_indices: bool = False
+) -> tuple[Tensor, Tensor]:
+    """Give (maxima, indices) of `adaptive_max_pool2d`, whatever `return_indices` is.
+
+    >>> import chainrule as cr
+    >>> x = cr.arange(6.0).reshape(1, 2, 3)
+    >>> cr.nn.functional.adaptive_max_pool2d_with_indices(x, 1)[1].tolist()
+    [[[5]]]
+    """
+    pair: tuple[Tensor, Tensor] = _adaptive_max_pool(2, input, output_size, True)
+    return pair
+
+
+@public
 def adaptive_max_pool1d(input: Tensor, output_size: Any, return_indices: bool = False) -> Any:
     """Keep the largest entry of each of output_size windows; as `adaptive_max_pool2d`.
 
@@ -268,6 +327,21 @@ def adaptive_max_pool1d(input: Tensor, output_size: Any, return_indices: bool = 
     tensor([[3.0, 2.0, 5.0]])
     """
     return _adaptive_max_pool(1, input, output_size, return_indices)
+
+
+@public
+def adaptive_max_pool1d_with_indices(
+    input: Tensor, output_size: Any, return_indices: bool = False
+) -> tuple[Tensor, Tensor]:
+    """Give (maxima, indices) of `adaptive_max_pool1d`, whatever `return_indices` is.
+
+    >>> import chainrule as cr
+    >>> x = cr.tensor([[3.0, 2.0, 0.0, 5.0]])
+    >>> cr.nn.functional.adaptive_max_pool1d_with_indices(x, 1)[1].tolist()
+    [[3]]
+    """
+    pair: tuple[Tensor, Tensor] = _adaptive_max_pool(1, input, output_size, True)
+    return pair
 
 
 @public
@@ -282,3 +356,17 @@ def adaptive_max_pool3d(input: Tensor, output_size: Any, return_indices: bool = 
               [7.0]]]])
     """
     return _adaptive_max_pool(3, input, output_size, return_indices)
+
+
+@public
+def adaptive_max_pool3d_with_indices(
+    input: Tensor, output_size: Any, return_indices: bool = False
+) -> tuple[Tensor, Tensor]:
+    """Give (maxima, indices) of `adaptive_max_pool3d`, whatever `return_indices` is.
+
+    >>> import chainrule as cr
+    >>> cr.nn.functional.adaptive_max_pool3d_with_indices(cr.ones(1, 2, 2, 2), 1)[1].tolist()
+    [[[[0]]]]
+    """
+    pair: tuple[Tensor, Tensor] = _adaptive_max_pool(3, input, output_size, True)
+    return pair

@@ -16,6 +16,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 
 from chainrule.engine.op import Array, DType, Spec
+from chainrule.engine.tensor import Tensor
 from chainrule.errors import ChainruleError, ShapeError, failure
 from chainrule.ops.arguments import flag, integer, ntuple
 from chainrule.ops.window import Sizes, output_sizes
@@ -264,6 +265,14 @@ def settings(
     return Settings(kernels, strides, paddings, dilations, flag(ceil_mode, f"{name} ceil_mode"))
 
 
+def one_or_each(value: Any, d: int, name: str, error: type[ChainruleError] = ShapeError) -> Sizes:
+    """Give d integers: one for all axes, or d of them, where `ntuple` takes a tuple of one too."""
+    if isinstance(value, tuple | list) and len(value) != d:
+        rule = f"an integer or a tuple of {d}, not of {len(value)}"
+        raise failure(name, rule, error=error, value=value)
+    return ntuple(value, d, name)
+
+
 def output_target(name: str, d: int, output_size: Any) -> tuple[int | None, ...]:
     """Normalise the output size of adaptive pooling: an integer, or d of integers and None."""
     if isinstance(output_size, tuple | list):
@@ -278,7 +287,7 @@ def output_target(name: str, d: int, output_size: Any) -> tuple[int | None, ...]
     return target
 
 
-def check_axes(op: Any, x: Spec, d: int, error: type[ChainruleError] = ShapeError) -> None:
+def check_axes(op: Any, x: Spec | Tensor, d: int, error: type[ChainruleError] = ShapeError) -> None:
     """Want d spatial axes after the channels, with or without a batch axis."""
     if len(x.shape) not in (d + 1, d + 2):
         spatial = "L" if d == 1 else ", ".join("DHW"[3 - d :])

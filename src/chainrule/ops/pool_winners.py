@@ -18,6 +18,7 @@ from chainrule.ops.pool_windows import (
     sizes_after,
     stages,
 )
+from chainrule.ops.window import Sizes
 
 
 def _lowest(dtype: DType) -> Any:
@@ -61,7 +62,7 @@ def _stage(
     return best, code
 
 
-def _pool(
+def largest(
     xp: Any, x: Array, windows: Sequence[Windows], order: tuple[int, ...], nans: bool = False
 ) -> tuple[Array, Any]:
     """Give the maxima and the winners' codes: their place in the window in row order."""
@@ -71,8 +72,33 @@ def _pool(
         y, code = _stage(xp, y, code, windows, group, weight, code_dtype, order, nans)
         weight *= prod(windows[axis].length for axis in group)
     if not nans and x.dtype.kind == "f" and xp.isnan(y).any():
-        return _pool(xp, x, windows, order, nans=True)  # NaN beats all, the last of them wins
+        return largest(xp, x, windows, order, nans=True)  # NaN beats all, the last of them wins
     return y, code
+
+
+def entry_offsets(windows: Sequence[Windows], steps: Sequence[int]) -> Array:
+    """Give by code how far an entry is from its window's first; a step along axis a is steps[a]."""
+    table: Array = np.zeros(1, np.intp)
+    for w, step in zip(windows, steps, strict=True):
+        table = (table[:, None] + np.arange(w.length) * (w.dilation * step)).reshape(-1)
+    return table
+
+
+def memory_steps(shape: Sizes, order: Sequence[int]) -> Sizes:
+    """Give how far a step along each axis goes in memory that is dense in the order of axes."""
+    steps, step = [0] * len(shape), 1
+    for axis in reversed(order):
+        steps[axis] = step
+        step *= shape[axis]
+    return tuple(steps)
+
+
+def lead_places(xp: Any, shape: Sizes, d: int, steps: Sequence[int]) -> Array:
+    """Give where each plane of (*lead, *spatial) begins in memory: (*lead, 1, ..., 1)."""
+    places: Array = xp.zeros((), np.intp)
+    for n, step in zip(shape[: len(shape) - d], steps, strict=False):
+        places = places[..., None] + xp.arange(n) * step
+    return places.reshape(shape[: len(shape) - d] + (1,) * d)
 
 
 def _positions(
@@ -84,11 +110,9 @@ def _positions(
 ) -> Array:
     """Give each winner's position, where a step along axis a is worth steps[a]; axes in `order`."""
     lead = code.ndim - len(windows)
-    table, starts = np.zeros(1, np.intp), []
-    for w, step in zip(windows, steps[lead:], strict=True):
-        table = (table[:, None] + np.arange(w.length) * (w.dilation * step)).reshape(-1)
-        starts.append(w.starts() * step)
-    starts = [np.arange(n) * s for n, s in zip(code.shape[:lead], steps, strict=False)] + starts
+    starts = [np.arange(n) * s for n, s in zip(code.shape[:lead], steps, strict=False)]
+    starts += [w.starts() * step for w, step in zip(windows, steps[lead:], strict=True)]
+    table = entry_offsets(windows, steps[lead:])
     index: Array = xp.take(xp.asarray(table), code.transpose(order))
     rows = np.zeros((), np.intp)
     for axis in order[:-1]:
@@ -128,7 +152,7 @@ def pool_forward(
         shape = x.shape[: x.ndim - len(windows)] + tuple(w.out for w in windows)
         y, code = xp.empty(shape, x.dtype), xp.empty(shape, xp.uint8)
     else:
-        y, code = _pool(xp, x, windows, order)
+        y, code = largest(xp, x, windows, order)
     outputs = (y, _indices(xp, code, windows, order)) if indices else (y,)
     return outputs, (code, x.shape, order)
 

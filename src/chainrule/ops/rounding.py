@@ -1,4 +1,4 @@
-"""Functions of one tensor with corners and jumps: absolute value, sign, rounding."""
+"""Functions of one tensor with corners and jumps: absolute value, sign, rounding, replacing."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from chainrule.engine.sample import Sample, away_from_zero, spaced
 from chainrule.engine.tensor import Tensor, apply, as_tensor
 from chainrule.errors import UndefinedKindError, failure
 from chainrule.ops.arguments import integer
+from chainrule.ops.formulas import drop, need_float, number
 
 Forward = tuple[tuple[Array, ...], Any]
 Needs = tuple[bool, ...]
@@ -188,4 +189,94 @@ def round(input: Any, *, decimals: int = 0) -> Tensor:
     return apply(Step("round", integer(decimals, "round")), as_tensor(input))
 
 
+@dataclass(frozen=True)
+class Frac(Op):
+    """y = x - trunc x.  gx = gy."""
+
+    def infer(self, x: Spec) -> tuple[Spec, ...]:
+        """The input's shape and dtype; integers have no decimals."""
+        need_float(self, x)
+        return (x,)
+
+    def forward(self, xp: Any, x: Array) -> Forward:
+        """Drop the whole part."""
+        with xp.errstate(invalid="ignore"):
+            return (x - xp.trunc(x),), None
+
+    def backward(self, xp: Any, saved: Any, gy: Array, needs: Needs) -> tuple[Any, ...]:
+        """Pass on."""
+        return (gy,)
+
+    @classmethod
+    def samples(cls) -> Iterator[Sample]:
+        """Away from the jumps."""
+        yield Sample(cls(), spaced(3, 4, grid=1))
+
+
+@dataclass(frozen=True)
+class NanToNum(Op):
+    """y = x where it is finite, else `nan`, `posinf` or `neginf`; None is the dtype's last number.
+
+    gx = gy where x is finite, else 0.
+    """
+
+    nan: float = 0.0
+    posinf: float | None = None
+    neginf: float | None = None
+
+    def infer(self, x: Spec) -> tuple[Spec, ...]:
+        """The input's shape and dtype."""
+        return (x,)
+
+    def forward(self, xp: Any, x: Array) -> Forward:
+        """Replace what is not finite, keeping the mask of it."""
+        with xp.errstate(over="ignore"):
+            y = xp.nan_to_num(x, nan=self.nan, posinf=self.posinf, neginf=self.neginf)
+        return (y,), xp.logical_not(xp.isfinite(x)) if x.dtype.kind == "f" else None
+
+    def backward(self, xp: Any, replaced: Any, gy: Array, needs: Needs) -> tuple[Any, ...]:
+        """Pass where the value stayed."""
+        return (drop(xp, replaced, gy),)
+
+    @classmethod
+    def samples(cls) -> Iterator[Sample]:
+        """Finite values, which have differences."""
+        yield Sample(cls(), away_from_zero(3, 4))
+        yield Sample(cls(1.5, 7.0, -8.0), away_from_zero(2, 3))
+
+
+@public
+def frac(input: Any) -> Tensor:
+    """Give what `trunc` drops, with the input's sign: input - trunc(input).
+
+    Shapes: any -> the same.  The gradient passes.  Raises TypeError for integers.
+
+    >>> import chainrule as cr
+    >>> cr.frac(cr.tensor([-1.25, 2.5]))
+    tensor([-0.25, 0.50])
+    """
+    return apply(Frac(), as_tensor(input))
+
+
+@public
+def nan_to_num(
+    input: Any, nan: float | None = None, posinf: float | None = None, neginf: float | None = None
+) -> Tensor:
+    """Replace NaN by `nan` (0) and the infinities by `posinf`, `neginf` (the dtype's last numbers).
+
+    Shapes: any -> the same; integers come back as they are.  What was replaced has gradient 0.
+    Raises TypeError for settings that are no numbers.
+
+    >>> import chainrule as cr
+    >>> cr.nan_to_num(cr.tensor([float("nan"), 1.0, float("inf")]), posinf=9.0)
+    tensor([0.0, 1.0, 9.0])
+    """
+    settings = [
+        None if value is None else number(value, f"nan_to_num {name}")
+        for name, value in (("nan", nan), ("posinf", posinf), ("neginf", neginf))
+    ]
+    return apply(NanToNum(settings[0] or 0.0, *settings[1:]), as_tensor(input))
+
+
 absolute = FUNCTIONS["absolute"] = abs
+fix = FUNCTIONS["fix"] = trunc

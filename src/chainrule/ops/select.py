@@ -15,6 +15,7 @@ from chainrule.engine.tensor import Tensor, apply, as_tensor
 from chainrule.errors import KindError, UndefinedKindError, failure
 from chainrule.ops.broadcast import Pairwise, broadcast, sum_to
 from chainrule.ops.cast import promote, result_type
+from chainrule.ops.formulas import need_tensors
 
 Forward = tuple[tuple[Array, ...], Any]
 Needs = tuple[bool, ...]
@@ -312,6 +313,34 @@ def _limit(value: Any, x: Tensor) -> float | None:
         rule = f"limits in [{range_.min}, {range_.max}]"
         raise failure("clamp", rule, input=x, limit=value)
     return int(value)
+
+
+@public
+def clamp_min(input: Any, min: Any) -> Tensor:
+    """Raise values to at least `min`, a number or a tensor: `clamp` with this limit alone.
+
+    >>> import chainrule as cr
+    >>> cr.clamp_min(cr.tensor([-2.0, 0.5]), 0)
+    tensor([0.0, 0.5])
+    """
+    need_tensors("clamp_min", input=input)
+    if min is None:
+        raise failure("clamp_min", "a limit", error=KindError, min=min)
+    return clamp(input, min=min)
+
+
+@public
+def clamp_max(input: Any, max: Any) -> Tensor:
+    """Lower values to at most `max`, a number or a tensor: `clamp` with this limit alone.
+
+    >>> import chainrule as cr
+    >>> cr.clamp_max(cr.tensor([-2.0, 0.5]), 0)
+    tensor([-2.0, 0.0])
+    """
+    need_tensors("clamp_max", input=input)
+    if max is None:
+        raise failure("clamp_max", "a limit", error=KindError, max=max)
+    return clamp(input, max=max)
 
 
 clip = FUNCTIONS["clip"] = clamp

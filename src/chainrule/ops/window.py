@@ -21,6 +21,9 @@ from chainrule.errors import failure
 Sizes = tuple[int, ...]
 Pads = tuple[tuple[int, int], ...]
 
+AXES = {1: "L", 2: "H, W", 3: "D, H, W"}
+"""How messages name the spatial axes."""
+
 
 def output_size(
     n: int,
@@ -35,6 +38,10 @@ def output_size(
     floor((n + before + after - dilation*(k - 1) - 1) / stride) + 1.  With `ceil_mode` the division
     rounds up, and a last window that would start beyond the input and the padding before it is
     left out, as PyTorch does.
+
+    Rounding down is Torch 7's, PyTorch's and every convolution's rule.  Caffe's pooling always
+    rounds up, `ceil_mode=True` here, as Torch 7's does after `:ceil()`; they leave that last window
+    out only where there is padding, and without it pool over nothing if the stride exceeds k.
 
     >>> from chainrule.ops.window import output_size
     >>> output_size(7, 3), output_size(7, 3, 2, 1), output_size(8, 3, 2, ceil_mode=True)
@@ -98,6 +105,65 @@ def output_sizes(
         hint = "use a smaller kernel, less dilation, more padding or a larger input"
         raise failure(op, rule, hint=hint, **facts)
     return out
+
+
+def transposed_size(
+    n: int,
+    k: int,
+    stride: int = 1,
+    padding: int = 0,
+    output_padding: int = 0,
+    dilation: int = 1,
+) -> int:
+    """Give the size along an axis that a transposed convolution makes of n.
+
+    (n - 1)*stride - 2*padding + dilation*(k - 1) + 1 + output_padding: what n windows span, without
+    the padding.  With output_padding < stride, `output_size` of it is n.
+
+    >>> from chainrule.ops.window import transposed_size
+    >>> transposed_size(4, 3, 2, 1), transposed_size(4, 3, 2, 1, 1)
+    (7, 8)
+    """
+    return (n - 1) * stride - 2 * padding + dilation * (k - 1) + 1 + output_padding
+
+
+def transposed_sizes(
+    op: Any,
+    sizes: Sequence[int],
+    kernel: Sizes,
+    stride: Sizes,
+    padding: Sizes,
+    output_padding: Sizes,
+    dilation: Sizes,
+    **facts: Any,
+) -> Sizes:
+    """Give `transposed_size` for every axis; raise ShapeError with the arithmetic where below 1.
+
+    `op` and `facts` are those of `errors.failure`.
+    """
+    axes = list(zip(sizes, kernel, stride, padding, output_padding, dilation, strict=True))
+    out = tuple(transposed_size(*axis) for axis in axes)
+    for axis, size in enumerate(out):
+        if size < 1:
+            n, k, s, p, more, d = axes[axis]
+            reason = f"({n} - 1)*{s} - 2*{p} + {d}*({k} - 1) + 1 + {more} = {size}"
+            rule = f"an output of at least 1 along spatial axis {axis}: {reason}"
+            raise failure(op, rule, hint="use less padding or a larger kernel", **facts)
+    return out
+
+
+def same_padding(n: int, k: int, stride: int = 1, dilation: int = 1) -> tuple[int, int]:
+    """Give the padding (before, after) for ceil(n / stride) windows; what is odd goes last.
+
+    Keras's rule for "same".  At stride 1 it is dilation*(k - 1) in all, which is PyTorch's.
+
+    >>> from chainrule.ops.window import same_padding
+    >>> same_padding(5, 3, 2), same_padding(4, 3, 2), same_padding(6, 4)
+    ((1, 1), (0, 1), (1, 2))
+    """
+    out = -(-n // stride)
+    total = max(0, (out - 1) * stride + dilation * (k - 1) + 1 - n)
+    return total // 2, total - total // 2
 
 
 def dropped(

@@ -21,12 +21,13 @@ FINE, OWN = 1e-5, 16
 COARSER = {"LogSoftmax": 2e-5}
 """Where the library's exponential is the less accurate: its gradient holds exp(y)."""
 
-FLOOR = {"Softplus": 4e-6}
-"""Absolute errors: the library's log(1 + exp(x)) is 0 below about -16, where exp(x) is right."""
+FLOOR = {"Softplus": 4e-6, "GELU": 1e-6, "Mish": 1e-6}
+"""Absolute errors: the library's log(1 + exp(x)) is 0 below about -16, where exp(x) is right; its
+Mish and GELU lose their digits, too, where they are nearly 0."""
 
 
-CANCELS = {"Softmax", "LogSoftmax", "Tanh"}
-"""Gradients that are differences: gy - sum(gy y) for equal gy, 1 - y * y near 1."""
+CANCELS = {"Softmax", "LogSoftmax", "Tanh", "GELU", "Mish"}
+"""Gradients that are differences: gy - sum(gy y) for equal gy, 1 - y * y near 1, P(x) + x P'(x)."""
 
 
 class Executed:
@@ -113,6 +114,8 @@ def floors(op: Any, arrays: Sequence[np.ndarray], gy: Any = None) -> list[float]
     gradients are sums of |gy|, and its mean is one of |x|.
     """
     name = type(op).__name__
+    if name in ("LayerNorm", "GroupNorm"):
+        return _floors_of_rows(op, arrays, gy)
     if not hasattr(op, "training"):
         cancels = gy is not None and name in CANCELS
         floor = 1e-6 * float(np.abs(gy).max()) if cancels else FLOOR.get(name, 0.0)
@@ -129,6 +132,21 @@ def floors(op: Any, arrays: Sequence[np.ndarray], gy: Any = None) -> list[float]
     total = np.abs(gy).sum() / x.shape[1] * (1 + size * gain.max())
     flat = 1 + size * steep.max()  # values so near each other that rounding is between them
     return [1e-6 * gain.max() * np.abs(gy).max() * flat, *[1e-6 * total * (1 + gain.max())] * 4]
+
+
+def _floors_of_rows(op: Any, arrays: Sequence[np.ndarray], gy: Any) -> list[float]:
+    """Give the same for what normalises rows: values beside each other, or groups of channels."""
+    x = arrays[0].astype(np.float64)
+    by_layer = type(op).__name__ == "LayerNorm"
+    first = x.ndim - len(op.shape) if by_layer else 2
+    rows = x.reshape(*x.shape[:first], -1) if by_layer else x.reshape(x.shape[0], op.groups, -1)
+    weight = np.abs(arrays[1]).max() if len(arrays) > 1 else 1.0
+    steep = 1 / np.sqrt(rows.var(axis=-1).min() + op.eps)
+    size = np.abs(x).max() + 1e-3
+    if gy is None:
+        return [1e-6 * size * steep * weight, 1e-6 * size, 1e-6 * size**2]
+    total = np.abs(gy).sum() * (1 + size * steep)
+    return [1e-6 * weight * steep * np.abs(gy).max() * (1 + size * steep), *[1e-6 * total] * 2]
 
 
 class Guard:

@@ -148,7 +148,7 @@ def any_shape(rng: Rng, most: int = 5) -> tuple[int, ...]:
     return (n, c, *(max(1, size // (d - 2)) for size in rest))
 
 
-@grid("ReLU", "Sigmoid", "Tanh")
+@grid("ReLU", "Sigmoid", "Tanh", "Hardsigmoid", "Hardswish", "SiLU", "Mish")
 def _plain(rng: Rng, name: str) -> Case:
     return OPS[name](), (normal(rng, any_shape(rng)) * pick(rng, (1, 10)),)
 
@@ -157,6 +157,18 @@ def _plain(rng: Rng, name: str) -> Case:
 def _sloped(rng: Rng, name: str) -> Case:
     setting = pick(rng, (0.01, 0.2, 1.0, 1.7, 0.0, -0.3))
     return OPS[name](setting), (normal(rng, any_shape(rng)),)
+
+
+@grid("GELU")
+def _gelu(rng: Rng, name: str) -> Case:
+    how = pick(rng, ("none", "tanh"))
+    return OPS[name](how), (normal(rng, any_shape(rng)) * pick(rng, (1, 10)),)
+
+
+@grid("Hardtanh")
+def _hardtanh(rng: Rng, name: str) -> Case:
+    limits = pick(rng, ((-1.0, 1.0), (0.0, 6.0), (-0.3, 2.5), (1.0, 1.0), (-np.inf, 1.0)))
+    return OPS[name](*limits), (normal(rng, any_shape(rng)) * pick(rng, (1, 10)),)
 
 
 @grid("Softplus")
@@ -243,6 +255,25 @@ def _conv(rng: Rng, name: str) -> Case:
     return OPS[name](stride, padding, spread, groups), (x, w, *bias)
 
 
+@grid("ConvTranspose")
+def _conv_transpose(rng: Rng, name: str) -> Case:
+    d = int(pick(rng, (1, 2, 2, 2, 3)))
+    kernel = tuple(int(n) for n in rng.integers(1, (0, 8, 6, 4)[d], d))
+    stride = tuple(int(pick(rng, (1, 2, 2, 3, k))) for k in kernel)
+    spread = tuple(int(pick(rng, (1, 1, 1, 2, 3))) for _ in kernel)
+    padding = tuple(int(rng.integers(0, k)) for k in kernel)
+    more = tuple(int(rng.integers(0, max(s, t))) for s, t in zip(stride, spread, strict=True))
+    groups = int(pick(rng, (1, 1, 1, 2, 3, 16)))
+    per = 1 if groups > 2 and rng.random() < 0.6 else int(pick(rng, (1, 2, 3, 8)))
+    c, o = groups * per, groups * (per if rng.random() < 0.5 else int(pick(rng, (1, 2, 3, 8))))
+    if groups == 1:
+        c, o = pick(rng, CHANNELS), pick(rng, CHANNELS)
+    image = tuple(1 + n // 3 for n in sizes(rng, d))
+    x, w = normal(rng, (*images(rng), c, *image)), normal(rng, (c, o // groups, *kernel))
+    bias = (normal(rng, (o,)),) if rng.random() < 0.5 else ()
+    return OPS[name](stride, padding, more, spread, groups), (x, w, *bias)
+
+
 def _pool(rng: Rng) -> tuple[int, tuple[tuple[int, ...], ...]]:
     d = int(pick(rng, (1, 2, 2, 2, 3)))
     kernel = tuple(int(n) for n in rng.integers(1, (0, 8, 6, 4)[d], d))
@@ -283,6 +314,24 @@ def _adaptive(rng: Rng, name: str) -> Case:
     return OPS[name](tuple(out)), (normal(rng, (*images(rng), pick(rng, CHANNELS), *size)),)
 
 
+@grid("Interpolate")
+def _interpolate(rng: Rng, name: str) -> Case:
+    d = int(pick(rng, (1, 2, 2, 3)))
+    mode = pick(rng, ("linear", "linear", "nearest", "nearest-exact", "nearest", "cubic"))
+    size = sizes(rng, d)
+    out = tuple(int(n) * pick(rng, (1, 2, 2, 3)) for n in size)
+    if rng.random() < 0.5:
+        out = sizes(rng, d)
+    smooth = mode in ("linear", "cubic")
+    scales = None
+    if rng.random() < 0.3:
+        scales = tuple(pick(rng, (2.0, 2.0, 1.5, 3.0)) for _ in size)
+        out = tuple(int(n * s) for n, s in zip(size, scales, strict=True))
+    more = smooth and bool(rng.random() < 0.15), smooth and d == 2 and bool(rng.random() < 0.1)
+    shape = (int(pick(rng, (1, 2, 3))), pick(rng, CHANNELS), *size)
+    return OPS[name](out, mode, *more, scales), (normal(rng, shape),)
+
+
 # Normalisation
 
 
@@ -308,4 +357,28 @@ def _lrn(rng: Rng, name: str) -> Case:
     settings = pick(rng, (1e-4, 0.5)), pick(rng, (0.75, 0.75, 0.5, 1.3)), pick(rng, (1.0, 2.0))
     d = int(pick(rng, (2, 2, 2, 2, 1, 3)))
     shape = (int(pick(rng, (1, 2, 3))), pick(rng, CHANNELS), *sizes(rng, d))
-    return OPS[name](int(pick(rng, (1, 3, 5, 5, 5, 7, 4))), *settings), (normal(rng, shape),)
+    size = int(pick(rng, (1, 3, 5, 5, 5, 7, 4)))
+    within = size % 2 == 1 and bool(rng.random() < 0.1)
+    return OPS[name](size, *settings, within), (normal(rng, shape),)
+
+
+@grid("LayerNorm")
+def _layer_norm(rng: Rng, name: str) -> Case:
+    x = normal(rng, any_shape(rng) or (7,)) * pick(rng, (1, 10)) + pick(rng, (0, 3))
+    shape = x.shape[-int(rng.integers(1, x.ndim + 1)) :]
+    affine = _affine(rng, shape) if rng.random() < 0.7 else ()
+    return OPS[name](shape, pick(rng, (1e-5, 1e-3, 0.1, 0.1, 0.0))), (x, *affine)
+
+
+@grid("GroupNorm")
+def _group_norm(rng: Rng, name: str) -> Case:
+    d = int(pick(rng, (0, 1, 2, 2, 3)))
+    groups, per = int(pick(rng, (1, 2, 3, 16))), int(pick(rng, (1, 1, 2, 3, 5)))
+    shape = (int(pick(rng, (1, 2, 3))), groups * per, *(sizes(rng, d) if d else ()))
+    affine = _affine(rng, shape[1:2]) if rng.random() < 0.7 else ()
+    return OPS[name](groups, pick(rng, (1e-5, 1e-3, 0.1, 0.1, 0.0))), (normal(rng, shape), *affine)
+
+
+def _affine(rng: Rng, shape: tuple[int, ...]) -> Arrays:
+    """Weight and bias."""
+    return _away(normal(rng, shape), 0.5), normal(rng, shape)

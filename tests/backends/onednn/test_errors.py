@@ -115,7 +115,7 @@ def _creators(raw: Any) -> list[str]:
         "binary", "concat", "matmul", "reduction", "reorder",
         *(f"{kind}_{way}" for kind in
           ("eltwise", "pooling", "batch_normalization", "lrn", "inner_product", "softmax", "prelu",
-           "convolution")
+           "convolution", "resampling", "layer_normalization")
           for way in ("forward", "backward", "backward_data", "backward_weights")),
     ]  # fmt: skip
     names = [f"dnnl_{kind}_primitive_desc_create" for kind in kinds]

@@ -6,6 +6,7 @@ import itertools
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ import pytest
 
 from chainrule.engine.dispatch import Backend
 from chainrule.engine.op import OPS, Op, Spec
+from chainrule.ops.resample_weights import nearest
 from tests.backends.onednn.compare import Declined, Run, check_case, select
 from tests.backends.onednn.conftest import BACKEND
 from tests.backends.onednn.grid import GRID, LAYOUTS, cases, laid_out, pick
@@ -58,12 +60,46 @@ def _ragged(op: Any, arrays: Sequence[np.ndarray]) -> bool:
     return any(out and n % out for n, out in zip(sizes, op.output_size, strict=True))
 
 
+def _moved(op: Any, arrays: Sequence[np.ndarray]) -> list[Any]:
+    return [r for r in op.rules(arrays[0].shape[2:], "f") if r.n != r.m]
+
+
+def _scaled_otherwise(op: Any, arrays: Sequence[np.ndarray]) -> bool:
+    rules = _moved(op, arrays)
+    return op.mode == "linear" and any(r.scale and r.n * r.scale != r.m for r in rules)
+
+
+def _rounded(op: Any, arrays: Sequence[np.ndarray]) -> bool:
+    """The library divides last, and so rounds otherwise, but where n/m is a binary fraction."""
+    ratios = [Fraction(r.n, r.m) for r in _moved(op, arrays)]
+    return op.mode == "linear" and any(r.denominator & (r.denominator - 1) for r in ratios)
+
+
+def _elsewhere(op: Any, arrays: Sequence[np.ndarray]) -> bool:
+    """The library copies from floor((i + 1/2) n/m): "nearest" mostly from another place."""
+    if not op.mode.startswith("nearest"):
+        return False
+    return any(
+        nearest(r).tolist() != [(2 * i + 1) * r.n // (2 * r.m) for i in range(r.m)]
+        for r in op.rules(arrays[0].shape[2:], "f")
+    )
+
+
 REASONS: dict[str, dict[str, Callable[[Any, Sequence[np.ndarray]], bool]]] = {
     "ReLU": {"gaps": _gaps},
     "LeakyReLU": {"gaps": _gaps},
     "ELU": {"gaps": _gaps},
     "Sigmoid": {"gaps": _gaps},
     "Tanh": {"gaps": _gaps},
+    "Hardsigmoid": {"gaps": _gaps},
+    "Hardswish": {"gaps": _gaps},
+    "SiLU": {"gaps": _gaps},
+    "Mish": {"gaps": _gaps},
+    "GELU": {"gaps": _gaps},
+    "Hardtanh": {
+        "gaps": _gaps,
+        "an infinite limit": lambda op, _: not np.isfinite([op.low, op.high]).all(),
+    },
     "Softplus": {
         "gaps": _gaps,
         "a threshold that shows": lambda op, _: op.threshold < 20,
@@ -94,6 +130,11 @@ REASONS: dict[str, dict[str, Callable[[Any, Sequence[np.ndarray]], bool]]] = {
     },
     "Conv": {},
     "ConvReLU": {},
+    "ConvTranspose": {
+        "rows behind that the convolution makes windows of": lambda op, _: any(
+            more >= s for more, s in zip(op.output_padding, op.stride, strict=True)
+        ),
+    },
     "MaxPool": {
         "indices": lambda op, _: op.indices,
         "dilated": lambda op, _: max(op.dilation) > 1,
@@ -104,12 +145,29 @@ REASONS: dict[str, dict[str, Callable[[Any, Sequence[np.ndarray]], bool]]] = {
         "windows beyond the padding": lambda op, a: op.count_include_pad and _beyond_padding(op, a),
     },
     "AdaptiveAvgPool": {"windows of several sizes": _ragged},
+    "Interpolate": {
+        "cubic": lambda op, _: op.mode in ("cubic", "lanczos"),
+        "corners aligned": lambda op, _: op.align_corners,
+        "antialiased": lambda op, _: op.antialias,
+        "a scale of its own": _scaled_otherwise,
+        "a rounded ratio": _rounded,
+        "places that fall elsewhere": _elsewhere,
+    },
     "BatchNorm": {},
     "BatchNormReLU": {},
     "LocalResponseNorm": {
         "a size that the library gets wrong": lambda op, _: op.size not in (3, 5),
         "an exponent but 3/4": lambda op, _: op.beta != 0.75,
         "other than images": lambda op, a: a[0].ndim != 4,
+        "windows within a channel": lambda op, _: op.within,
+    },
+    "LayerNorm": {
+        "an eps that is not positive": lambda op, _: op.eps <= 0,
+        "one value in a row": lambda op, _: np.prod(op.shape) == 1,
+    },
+    "GroupNorm": {
+        "an eps that is not positive": lambda op, _: op.eps <= 0,
+        "one value in a group": lambda op, a: a[0].size == len(a[0]) * op.groups,
     },
 }
 
@@ -357,3 +415,13 @@ def test_settings_may_be_whole_numbers(backend: Backend, name: str, settings: An
     if name == "BatchNorm":
         arrays += [np.zeros(3, np.float32), np.ones(3, np.float32)]
     check_case(backend, OPS[name](*settings), arrays, [np.array], rng, itertools.count())
+
+
+@pytest.mark.parametrize("how", ["C order", "channels last"])
+@pytest.mark.parametrize("name", ["LayerNorm", "GroupNorm"])
+def test_rows_keep_the_layout(backend: Backend, name: str, how: str) -> None:
+    x = LAYOUTS[how](np.random.default_rng(0).standard_normal((2, 6, 5, 3), np.float32))
+    op = OPS[name]((6, 5, 3)) if name == "LayerNorm" else OPS[name](3)
+    run = Run(backend, op, [x])
+    (gx,) = run.backward(run.upstream(np.random.default_rng(1), LAYOUTS["C order"]), (True,))
+    assert run.outputs[0].strides == gx.strides == x.strides

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from chainrule.backends.onednn.backend import ByReference
 from chainrule.engine.dispatch import Backend
 from chainrule.engine.op import OPS
 
@@ -102,16 +103,18 @@ def test_batch_statistics(backend: Backend, name: str, channels: int, kind: str,
 @pytest.mark.parametrize("kind", ["constant", "uniform"])
 @pytest.mark.parametrize("channels", [1, 3, 16])
 @pytest.mark.parametrize("batch", [1, 16])
+@pytest.mark.parametrize("name", ["Conv", "ConvTranspose"])
 def test_convolution_s_parameters(
-    backend: Backend, batch: int, channels: int, kind: str, size: int
+    backend: Backend, name: str, batch: int, channels: int, kind: str, size: int
 ) -> None:
     x = images(kind, channels, size if channels < 16 else size // 4, batch)
     gy = images("constant", channels, x.size // channels, batch)
     w = np.eye(channels, dtype=np.float32)[:, :, None, None]
-    _, back = run(backend, "Conv", (), x, w, np.zeros(channels, np.float32))
+    _, back = run(backend, name, (), x, w, np.zeros(channels, np.float32))
     _, gw, gb = back(gy, (False, True, True))
     near("gradient of the bias", gb, totals(gy))
-    near("gradient of the weight", gw[0, :, 0, 0], totals(x) * float(np.float32(0.1)))
+    by_input = gw[0, :, 0, 0] if name == "Conv" else gw[:, 0, 0, 0]
+    near("gradient of the weight", by_input, totals(x) * float(np.float32(0.1)))
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -178,3 +181,56 @@ def test_the_check_finds_a_naive_sum(kind: str) -> None:
     if kind == "constant":
         with pytest.raises(AssertionError, match="off by"):
             near("a naive sum", naive, right)
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("kind", VALUES)
+@pytest.mark.parametrize("name", ["LayerNorm", "GroupNorm", "groups of channels"])
+def test_long_rows(backend: Backend, name: str, kind: str, size: int) -> None:
+    """A row of so many values: alone, as a channel, or as a group of two channels."""
+    size -= size % 64
+    x, gy = values(kind, size), values("constant", size)
+    if name == "LayerNorm":
+        name, settings, shape, channels = "LayerNorm", ((size,), 1e-5), (1, size), size
+    else:
+        channels = 1 if name == "GroupNorm" else 2
+        name, settings, shape = "GroupNorm", (1, 1e-5), (1, channels, size // channels)
+    weight, bias = np.ones(channels, np.float32), np.zeros(channels, np.float32)
+    (y, *statistics), back = run(backend, name, settings, x.reshape(shape), weight, bias)
+    mean, variance = x.mean(dtype=np.float64), x.var(dtype=np.float64)
+    wanted = (x - mean) / np.sqrt(variance + 1e-5)
+    assert np.abs(y.ravel() - wanted).max() <= (1e-2 if kind == "constant" else 1e-3)
+    for got, right in zip(statistics, (mean, variance), strict=False):
+        assert abs(float(got[0, 0]) - right) <= RELATIVE * right + 1e-7
+    g = gy.reshape(shape)
+    gx, _, gbias = back((g, None, None) if statistics else g, (True, True, True))
+    steep = 0.1 / np.sqrt(variance + 1e-5)
+    assert np.abs(gx).max() <= RELATIVE * steep  # 0, since a row's mean is taken away
+    near("gradient of the bias", gbias.sum(dtype=np.float64), gy.sum(dtype=np.float64))
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_parameters_of_many_rows(backend: Backend, size: int) -> None:
+    """A weight's and a bias's gradient are sums over the rows."""
+    x, gy = values("uniform", size // 8, 8), values("constant", size // 8, 8)
+    weight, bias = np.ones(8, np.float32), np.zeros(8, np.float32)
+    (y,), back = run(backend, "LayerNorm", ((8,), 1e-5), x, weight, bias)
+    _, gweight, gbias = back(gy, (True, True, True))
+    near("gradient of the bias", gbias, gy.sum(0, dtype=np.float64))
+    error = np.abs(gweight - (gy * y.astype(np.float64)).sum(0)).max()
+    assert error <= RELATIVE * np.abs(gy * y).sum(0).max()
+
+
+@pytest.mark.parametrize("shape", [(200_001,), (200_001, 1), (3, 70_001), (200_001, 1, 1)])
+def test_long_arrays_of_few_axes_are_looked_through(backend: Backend, shape: Any) -> None:
+    """Rows of one value: the library has no sum of them."""
+    x = np.ones(shape, np.float32)
+    for name in ("Sigmoid", "ReLU", "GELU"):
+        op = OPS[name]()
+        (y,), saved = backend.select(op, [x]).forward(op, [x])
+        assert not isinstance(saved, ByReference)
+        np.testing.assert_allclose(y, op.forward(np, x)[0][0], rtol=1e-5)
+    x.reshape(-1)[-1] = np.nan
+    (y,), saved = backend.select(op, [x]).forward(op, [x])
+    assert isinstance(saved, ByReference)
+    assert np.isnan(y.reshape(-1)[-1])

@@ -26,8 +26,10 @@ if _found.library is not None:
         dense,
         join,
         norm,
+        norm_rows,
         pool,
         prelu,
+        resample,
         softmax,
     )
 

@@ -34,6 +34,8 @@ from chainrule.backends.onednn.primitives import Description, Primitive, built, 
 from chainrule.backends.onednn.runtime import cached, runtime, work
 from chainrule.engine.op import Array
 from chainrule.ops.activation import ELU, LeakyReLU, ReLU, Sigmoid, Softplus, Tanh
+from chainrule.ops.activation_hard import Hardsigmoid, Hardswish, Hardtanh
+from chainrule.ops.activation_smooth import GELU, Mish, SiLU
 from chainrule.ops.formulas import drop
 
 
@@ -58,16 +60,23 @@ class EltwisePlan:
     uses_output = False
 
 
-def plan_eltwise(size: int, forward: int, backward: int, alpha: float = 0.0) -> EltwisePlan | None:
+_LIGHT = {c.ELTWISE_RELU, c.ELTWISE_CLIP_V2, c.ELTWISE_HARDSIGMOID, c.ELTWISE_HARDSWISH}
+
+
+def plan_eltwise(
+    size: int, forward: int, backward: int, alpha: float = 0.0, beta: float = 0.0
+) -> EltwisePlan | None:
     """Give the plan of an algorithm and its gradient's (the same, or the one that reads y)."""
-    key = ("eltwise", forward, backward, alpha, size)
-    heavy = 1 if forward == c.ELTWISE_RELU else 5
-    return cached(key, lambda: _build(size, forward, backward, alpha), work(2 * heavy * size))
+    key = ("eltwise", forward, backward, alpha, beta, size)
+    heavy = 1 if forward in _LIGHT else 5
+    settings = (alpha, beta)
+    return cached(key, lambda: _build(size, forward, backward, settings), work(2 * heavy * size))
 
 
-def _build(size: int, forward: int, backward: int, alpha: float) -> EltwisePlan | None:
+def _build(
+    size: int, forward: int, backward: int, settings: tuple[float, float]
+) -> EltwisePlan | None:
     engine, flat = runtime().engine, plain((size,))
-    settings = (alpha, 0.0)
     first = describe("eltwise_forward", engine, c.FORWARD_TRAINING, forward, flat, flat, *settings)
     if first is None:
         return None
@@ -90,11 +99,15 @@ class Eltwise:
         """Give the algorithm's parameter; None where the setting is not for the library."""
         return 0.0
 
+    def beta(self, op: Any) -> float:
+        """Give the algorithm's second parameter."""
+        return 0.0
+
     def _plan(self, op: Any, size: int) -> EltwisePlan | None:
         alpha = self.alpha(op)
         if alpha is None:
             return None
-        return plan_eltwise(size, self.forward_alg, self.backward_alg, alpha)
+        return plan_eltwise(size, self.forward_alg, self.backward_alg, alpha, self.beta(op))
 
     def supports(self, op: Any, arrays: Sequence[Array]) -> bool:
         """Float32, dense, and large enough."""
@@ -182,6 +195,72 @@ class SoftplusPair(Eltwise):
     def alpha(self, op: Softplus) -> float | None:
         """Give beta."""
         return float(op.beta) if 0 < op.beta < np.inf and op.threshold >= 20.0 else None
+
+
+@ONEDNN.kernel(Hardtanh)
+class HardtanhPair(Eltwise):
+    """Hard tanh, ReLU6 among them; the library's second clip has no gradient at the limits."""
+
+    forward_alg = backward_alg = c.ELTWISE_CLIP_V2
+    bounded = True
+
+    def alpha(self, op: Hardtanh) -> float | None:
+        """Give the lower limit, where both are finite."""
+        return float(op.low) if np.isfinite(op.low) and np.isfinite(op.high) else None
+
+    def beta(self, op: Hardtanh) -> float:
+        """Give the upper limit."""
+        return float(op.high)
+
+
+@ONEDNN.kernel(Hardsigmoid)
+class HardsigmoidPair(Eltwise):
+    """Hard sigmoid, x / 6 + 1/2 between 0 and 1."""
+
+    forward_alg = backward_alg = c.ELTWISE_HARDSIGMOID
+    bounded = True
+
+    def alpha(self, op: Any) -> float:
+        """Give the slope."""
+        return 1 / 6
+
+    def beta(self, op: Any) -> float:
+        """Give the value at 0."""
+        return 0.5
+
+
+@ONEDNN.kernel(Hardswish)
+class HardswishPair(HardsigmoidPair):
+    """Hard swish, x times the hard sigmoid."""
+
+    forward_alg = backward_alg = c.ELTWISE_HARDSWISH
+
+
+@ONEDNN.kernel(SiLU)
+class SiLUPair(Eltwise):
+    """SiLU, which the library calls swish."""
+
+    forward_alg = backward_alg = c.ELTWISE_SWISH
+
+    def alpha(self, op: Any) -> float:
+        """Give the sigmoid's factor."""
+        return 1.0
+
+
+@ONEDNN.kernel(Mish)
+class MishPair(Eltwise):
+    """Mish."""
+
+    forward_alg = backward_alg = c.ELTWISE_MISH
+
+
+@ONEDNN.kernel(GELU)
+class GELUPair(Eltwise):
+    """GELU by the error function, or by tanh."""
+
+    def _plan(self, op: GELU, size: int) -> EltwisePlan | None:
+        alg = c.ELTWISE_GELU_TANH if op.approximate == "tanh" else c.ELTWISE_GELU_ERF
+        return plan_eltwise(size, alg, alg)
 
 
 # ReLU as a part of fused operations

@@ -192,12 +192,12 @@ def finite(x: Array) -> bool:
     """
     if _is_known(x):
         return True
-    if x.size <= SHORT:
+    shape = x.shape if x.flags.c_contiguous else x.transpose(_LAST[x.ndim]).shape
+    rows = prod(shape[: max(1, len(shape) - 2)])
+    if x.size <= SHORT or rows == x.size:  # the library has no sums of one term
         flat = x.reshape(-1) if x.flags.c_contiguous else x.transpose(_LAST[x.ndim]).reshape(-1)
         with np.errstate(all="ignore"):
             return isfinite(np.add.reduce(flat))
-    shape = x.shape if x.flags.c_contiguous else x.transpose(_LAST[x.ndim]).shape
-    rows = prod(shape[: max(1, len(shape) - 2)])
     size = x.size
     sums = np.empty(rows, FLOAT32)
     key = ("finite", rows, size)

@@ -41,7 +41,8 @@ from chainrule.backends.onednn.primitives import (
 from chainrule.backends.onednn.runtime import cached, runtime, work
 from chainrule.engine.op import Array
 from chainrule.ops.fused import BatchNormReLU
-from chainrule.ops.norm import BatchNorm, LocalResponseNorm
+from chainrule.ops.norm import BatchNorm
+from chainrule.ops.norm_local import LocalResponseNorm
 
 
 class NormPlan:
@@ -111,13 +112,8 @@ class Exact:
         self.given, self._wide, self._folds, self._rows = given, wide, folds, rows
 
     def needed(self, mean: Array, variance: Array) -> bool:
-        """Tell whether some channel's spread is hidden by the rounding of its sum.
-
-        The last sum's unit in the last place is rows * |mean| * 2^-23; four of them are feared.
-        """
-        unit = 4 * self._rows * 2.0**-23
-        with np.errstate(all="ignore"):
-            return bool((np.square(mean * unit) > variance).any())
+        """Tell whether these statistics are to be had more exactly."""
+        return hidden(mean, variance, self._rows)
 
     def statistics(self, x: int, y: int, channels: int) -> tuple[Array, Array]:
         """Give both for the array at address x; that at y is written over."""
@@ -128,6 +124,16 @@ class Exact:
             mean = m.mean(axis=0)
             variance = (np.square(m - mean) + variances).mean(axis=0)
             return mean.astype(FLOAT32), variance.astype(FLOAT32)
+
+
+def hidden(mean: Array, variance: Array, count: int) -> bool:
+    """Tell whether somewhere the spread of so many values is hidden by the rounding of their sum.
+
+    The last sum's unit in the last place is count * |mean| * 2^-23; four of them are feared.
+    """
+    unit = 4 * count * 2.0**-23
+    with np.errstate(all="ignore"):
+        return bool((np.square(mean * unit) > variance).any())
 
 
 def _four(x: Shape) -> Shape:
@@ -165,7 +171,7 @@ class BatchNormPair:
         mean, variance = (
             rest[:2] if not op.training else [np.empty(x.shape[1], FLOAT32) for _ in range(2)]
         )
-        if not op.training and not (_all_finite(*rest) and (variance + op.eps > 0).all()):
+        if not op.training and not (all_finite(*rest) and (variance + op.eps > 0).all()):
             return run_reference(op, arrays)
         workspace = np.empty(plan.workspace, np.uint8)
         more = [address(a) for a in affine] + ([address(workspace)] if plan.workspace else [])
@@ -175,7 +181,7 @@ class BatchNormPair:
             mean, variance = plan.exact.statistics(*where, x.shape[1])
             given = plan.exact.given
             given.run_forward(where[0], address(mean), address(variance), where[1], *more)
-        if op.training and not _all_finite(mean, variance, *affine):
+        if op.training and not all_finite(mean, variance, *affine):
             return run_reference(op, arrays)
         if op.training:
             note_finite(y)
@@ -190,7 +196,7 @@ class BatchNormPair:
             return reference_backward(op, saved, gy, needs)
         x, mean, variance, workspace, flags, *weight = saved
         g, gx = to_last(gy[0] if op.training else gy), empty_last(x.shape)
-        if _nearly_equal(g):
+        if nearly_equal(by_rows(g)):
             given = [] if op.training else [mean, variance]
             return reference_backward(op, run_reference(op, (x, *given, *weight))[1], gy, needs)
         plan = plan_norm(_four(x.shape), op.eps, flags)
@@ -227,13 +233,12 @@ class BatchNormPair:
         return (-gain * total).astype(FLOAT32), (-0.5 * gain * r * along).astype(FLOAT32)
 
 
-def _nearly_equal(g: Array) -> bool:
-    """Tell whether a long channel's gradients are so alike that adding them loses a part.
+def nearly_equal(rows: Array) -> bool:
+    """Tell whether a long column's gradients are so alike that adding them loses a part.
 
-    As `Exact.needed` tells of the forward's sums, here by some hundred rows: the library is fast
-    where they vary, as a loss's do, and the reference is right where they do not.
+    As `hidden` tells of the forward's sums, here by some hundred rows: the library is fast where
+    they vary, as a loss's do, and the reference is right where they do not.
     """
-    rows = by_rows(g)
     if len(rows) <= LONG:
         return False
     seen = rows[:: len(rows) // 256].astype(np.float64)
@@ -242,9 +247,10 @@ def _nearly_equal(g: Array) -> bool:
     return bool(feared.any())
 
 
-def _all_finite(*arrays: Array) -> bool:
+def all_finite(*arrays: Array) -> bool:
+    """Tell whether small arrays are finite, by their sums."""
     with np.errstate(all="ignore"):
-        return all(isfinite(np.add.reduce(a)) for a in arrays)
+        return all(isfinite(np.add.reduce(a, axis=None)) for a in arrays)
 
 
 @ONEDNN.kernel(BatchNormReLU)
@@ -324,7 +330,7 @@ class LocalResponseNormPair:
         (more than 16), and its gradient for 1 ends the process: seen in 3.2, AVX-512.
         """
         x = arrays[0]
-        if not is_float32(x) or x.ndim != 4 or op.size not in (3, 5):
+        if not is_float32(x) or x.ndim != 4 or op.size not in (3, 5) or op.within:
             return False
         return plan_lrn(op, x.shape) is not None
 
