@@ -171,6 +171,12 @@ def _hardtanh(rng: Rng, name: str) -> Case:
     return OPS[name](*limits), (normal(rng, any_shape(rng)) * pick(rng, (1, 10)),)
 
 
+@grid("Hardshrink", "Softshrink", "Threshold")
+def _shrinking(rng: Rng, name: str) -> Case:
+    settings = (pick(rng, (0.5, 1.0, 0.0)), pick(rng, (0.0, -3.0)))
+    return OPS[name](*settings[: 1 + (name == "Threshold")]), (normal(rng, any_shape(rng)),)
+
+
 @grid("Softplus")
 def _softplus(rng: Rng, name: str) -> Case:
     settings = pick(rng, (0.5, 1.0, 3.0, -1.5)), pick(rng, (20.0, 20.0, 30.0, 5.0))

@@ -10,9 +10,10 @@ import pytest
 
 from chainrule.backends.onednn import conv, narrow, winners, winograd
 from chainrule.backends.onednn.arrays import empty_last, to_last
+from chainrule.backends.onednn.backend import ONEDNN
 from chainrule.backends.onednn.conv_plan import ConvPlan, describe_conv
 from chainrule.backends.onednn.runtime import Current, runtime
-from chainrule.engine.op import Op
+from chainrule.engine.op import OPS, Op
 from chainrule.native.library import Kernels
 from chainrule.ops.conv import Conv
 from chainrule.ops.fused import ReLUMaxPool
@@ -245,6 +246,35 @@ def test_max_pooling_tells_what_is_not_finite(bad: float) -> None:
     assert plan.forward(x, False) is not None
     x[0, 4, 7, 7] = bad
     assert plan.forward(x, False) is None
+
+
+PIECES = {
+    "ReLU": (),
+    "LeakyReLU": (0.1,),
+    "Hardtanh": (-0.5, 1.5),
+    "Hardsigmoid": (),
+    "Hardswish": (),
+    "Threshold": (0.5, 2.0),
+    "Hardshrink": (0.5,),
+    "Softshrink": (0.5,),
+}
+
+
+@pytest.mark.parametrize("name", PIECES)
+@pytest.mark.parametrize("size", [1, 7, 16, 4099])
+def test_pieces_are_the_formulas_also_where_nothing_is_finite(name: str, size: int) -> None:
+    op, rng = OPS[name](*PIECES[name]), np.random.default_rng(size)
+    x, gy = (at_the_edge(3 * rng.standard_normal(size).astype(np.float32)) for _ in range(2))
+    kinks = [0.5, -0.5, 1.5, 3.0, -3.0, 0.0, np.nan, np.inf, -np.inf]
+    x[: min(size, 9)] = kinks[:size]
+    gy[-1] = np.nan
+    pair: Any = ONEDNN.table[type(op)]
+    with np.errstate(all="ignore"):
+        (wanted,), kept = op.forward(np, x)
+        back = op.backward(np, kept, gy, (True,))[0]
+    (y,), saved = pair.forward(op, (x,))
+    np.testing.assert_allclose(y, wanted, rtol=2e-7)
+    np.testing.assert_allclose(pair.backward(op, saved, gy, (True,))[0], back, rtol=3e-7)
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3, 7])

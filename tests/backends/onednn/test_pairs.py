@@ -96,10 +96,10 @@ REASONS: dict[str, dict[str, Callable[[Any, Sequence[np.ndarray]], bool]]] = {
     "SiLU": {"gaps": _gaps},
     "Mish": {"gaps": _gaps},
     "GELU": {"gaps": _gaps},
-    "Hardtanh": {
-        "gaps": _gaps,
-        "an infinite limit": lambda op, _: not np.isfinite([op.low, op.high]).all(),
-    },
+    "Hardtanh": {"gaps": _gaps},
+    "Hardshrink": {"gaps": _gaps},
+    "Softshrink": {"gaps": _gaps},
+    "Threshold": {"gaps": _gaps},
     "Softplus": {
         "gaps": _gaps,
         "a threshold that shows": lambda op, _: op.threshold < 20,

@@ -27,6 +27,7 @@ if _found.library is not None:
         join,
         norm,
         norm_rows,
+        pieces,
         pool,
         prelu,
         resample,

@@ -1,0 +1,165 @@
+"""Activations of straight and parabolic pieces, by our own kernel: one pass each way.
+
+It keeps NaN and infinity as the formulas have them, so that nothing is looked at first.  Without
+the kernels oneDNN's pair serves where there is one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+from chainrule.backends.onednn.activation import (
+    HardsigmoidPair,
+    HardswishPair,
+    HardtanhPair,
+    LeakyReLUPair,
+    ReLUPair,
+)
+from chainrule.backends.onednn.arrays import (
+    address,
+    empty_as,
+    is_dense,
+    is_float32,
+    laid_as,
+    note_finite,
+)
+from chainrule.backends.onednn.backend import ONEDNN, Limits
+from chainrule.backends.onednn.own import FLOAT, INT, LONG, POINTER, Kernel, have_kernels, kernel
+from chainrule.backends.onednn.runtime import LIGHT, Current, cached, work
+from chainrule.engine.op import Array
+from chainrule.ops.activation import LeakyReLU, ReLU
+from chainrule.ops.activation_hard import (
+    Hardshrink,
+    Hardsigmoid,
+    Hardswish,
+    Hardtanh,
+    Softshrink,
+    Threshold,
+)
+
+
+class Pieces:
+    """A pair by one kind of the kernel; subclasses say which, and what stands without kernels."""
+
+    kind: ClassVar[int]
+    otherwise: ClassVar[Any] = None
+    bounded: ClassVar[bool] = True  # whether no finite value overflows
+    from_result: ClassVar[bool] = False  # whether the gradient reads y, not x
+
+    def settings(self, op: Any) -> tuple[float, float]:
+        """Give the kernel's two numbers."""
+        return 0.0, 0.0
+
+    def supports(self, op: Any, arrays: Sequence[Array]) -> bool:
+        """Float32, dense, and large enough."""
+        if not have_kernels():
+            return self.otherwise is not None and bool(self.otherwise.supports(op, arrays))
+        x = arrays[0]
+        return x.size >= max(1, Limits.small) and is_float32(x) and is_dense(x)
+
+    def forward(self, op: Any, arrays: Sequence[Array]) -> tuple[tuple[Array, ...], Any]:
+        """Give y in x's layout; save x."""
+        if not have_kernels():
+            found: tuple[tuple[Array, ...], Any] = self.otherwise.forward(op, arrays)
+            return found
+        x = arrays[0]
+        y, strange = self._run(op, x, None)
+        if self.bounded and not strange:
+            note_finite(y)
+        return (y,), (y if self.from_result else x,)
+
+    def backward(
+        self, op: Any, saved: Any, gy: Any, needs: tuple[bool, ...]
+    ) -> tuple[Array | None, ...]:
+        """Give gx in x's layout."""
+        if not have_kernels():
+            gradients: tuple[Array | None, ...] = self.otherwise.backward(op, saved, gy, needs)
+            return gradients
+        (kept,) = saved
+        return (self._run(op, kept, laid_as(kept, gy))[0],)
+
+    def _run(self, op: Any, x: Array, g: Array | None) -> tuple[Array, bool]:
+        """Give y, or with g gx; in the forward, whether x is not finite."""
+        out = empty_as(x)
+        run = cached(("pieces",), _build)
+        threads = 1 if work(2 * x.size) < LIGHT else Current.thread.budget
+        ends = address(x), None if g is None else address(g), address(out)
+        strange = run(*ends, x.size, *self.settings(op), self.kind, threads)
+        return out, bool(strange)
+
+
+def _build() -> Kernel:
+    return kernel("pieces", POINTER, POINTER, POINTER, LONG, FLOAT, FLOAT, INT, INT)
+
+
+@ONEDNN.kernel(ReLU)
+class ReLUPieces(Pieces):
+    """ReLU: a threshold of 0; the next operation mostly keeps y anyway."""
+
+    kind, otherwise, from_result = 4, ReLUPair(), True
+
+
+@ONEDNN.kernel(LeakyReLU)
+class LeakyPieces(Pieces):
+    """LeakyReLU."""
+
+    kind, otherwise, bounded = 0, LeakyReLUPair(), False
+
+    def settings(self, op: Any) -> tuple[float, float]:
+        """Give the slope."""
+        return op.slope, 0.0
+
+
+@ONEDNN.kernel(Hardtanh)
+class HardtanhPieces(Pieces):
+    """Hard tanh, ReLU6 among them."""
+
+    kind, otherwise = 1, HardtanhPair()
+
+    def settings(self, op: Any) -> tuple[float, float]:
+        """Give the limits."""
+        return op.low, op.high
+
+
+@ONEDNN.kernel(Hardsigmoid)
+class HardsigmoidPieces(Pieces):
+    """Hard sigmoid."""
+
+    kind, otherwise = 2, HardsigmoidPair()
+
+
+@ONEDNN.kernel(Hardswish)
+class HardswishPieces(Pieces):
+    """Hard swish."""
+
+    kind, otherwise = 3, HardswishPair()
+
+
+@ONEDNN.kernel(Threshold)
+class ThresholdPieces(Pieces):
+    """Threshold."""
+
+    kind = 4
+
+    def settings(self, op: Any) -> tuple[float, float]:
+        """Give the threshold and the value."""
+        return op.threshold, op.value
+
+
+@ONEDNN.kernel(Hardshrink)
+class HardshrinkPieces(Pieces):
+    """Hard shrinkage."""
+
+    kind = 5
+
+    def settings(self, op: Any) -> tuple[float, float]:
+        """Give lambda."""
+        return op.lambd, 0.0
+
+
+@ONEDNN.kernel(Softshrink)
+class SoftshrinkPieces(HardshrinkPieces):
+    """Soft shrinkage."""
+
+    kind = 6
