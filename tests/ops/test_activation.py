@@ -21,6 +21,7 @@ F = cr.nn.functional
 RNG = np.random.default_rng(0)
 NAN, INF = np.nan, np.inf
 
+
 def _below(x):
     return np.minimum(x, 0)
 

@@ -119,3 +119,48 @@ def test_misuse_of_shapes():
     for ndim in (0, 1):
         misuse(lambda lib, x: lib.nn.functional.dropout2d(x), np.ones((3,) * ndim))
     misuse(lambda lib, x: lib.nn.functional.dropout3d(x), np.ones(()))
+
+
+ALPHA = ["alpha_dropout", "feature_alpha_dropout"]
+DROPPED = -1.7580993408473766  # what SELU tends to: -scale alpha
+
+
+def place(lib, name):
+    """`feature_dropout` is torch's own name, the others are functional."""
+    return getattr(lib if name == "feature_dropout" else lib.nn.functional, name)
+
+
+@pytest.mark.parametrize("name", [*ALPHA, "feature_dropout"])
+def test_further_ones_in_evaluation_and_at_p_zero(name):
+    x = RNG.standard_normal((3, 4, 5))
+    check(lambda lib, x: place(lib, name)(x, 0.5, False), x)
+    check(lambda lib, x: place(lib, name)(x, 0.0, True), x)
+    check(lambda lib, x: place(lib, name)(x, 0.5, True), np.ones((0, 3, 4)))
+
+
+@pytest.mark.parametrize("name", [*ALPHA, "feature_dropout"])
+def test_further_ones_misused(name):
+    for p in (-0.1, 1.1):
+        misuse(lambda lib, x, p=p: place(lib, name)(x, p, True), np.ones((3, 4, 5)))
+
+
+@pytest.mark.parametrize("name", ALPHA)
+@pytest.mark.parametrize("p", [0.1, 0.5])
+def test_alpha_dropouts_values_are_the_two_that_torch_has(name, p):
+    """What is dropped becomes one number, what is kept another: both from the paper's a and b."""
+    for lib in (torch, cr):
+        lib.manual_seed(2)
+        y = np.asarray(place(lib, name)(lib.ones(400, 100, 1), p, True))
+        low, high = np.unique(y.round(5))
+        a = ((1 - p) * (1 + p * DROPPED**2)) ** -0.5
+        b = -a * DROPPED * p
+        np.testing.assert_allclose([low, high], [a * DROPPED + b, a + b], rtol=1e-4)
+        assert abs((y < 0).mean() - p) < 5 * np.sqrt(p * (1 - p) / 40_000)
+
+
+def test_feature_dropout_drops_whole_maps():
+    for lib in (torch, cr):
+        lib.manual_seed(3)
+        y = np.asarray(lib.feature_dropout(lib.ones(200, 200, 3), 0.25, True))
+        assert (y.max(2) == y.min(2)).all()
+        assert abs((y == 0).mean() - 0.25) < 5 * np.sqrt(0.25 * 0.75 / 40_000)

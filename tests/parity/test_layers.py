@@ -477,6 +477,15 @@ def test_containers(program: Build) -> None:
 
 
 OURS = {
+    "contrastive_loss",
+    "euclidean_loss",
+    "hinge_loss",
+    "infogain_loss",
+    "l1_cost",
+    "l1_hinge_embedding_loss",
+    "margin_loss",
+    "multinomial_logistic_loss",
+    "sigmoid_cross_entropy",
     "bnll",
     "maxout",
     "conv2d_map",
