@@ -66,6 +66,7 @@ def operations(result: Any) -> list[type[Any]]:
 
 
 def tensors(value: Any) -> list[Tensor]:
+    """List the tensors of a result: itself, or those in its tuples and lists."""
     if isinstance(value, Tensor):
         return [value]
     if isinstance(value, tuple | list):
