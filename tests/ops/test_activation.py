@@ -476,9 +476,21 @@ def test_rrelu_draws_from_its_generator():
     assert below.min() >= 0.1
     assert below.max() < 0.3
     assert len(set(below.tolist())) > 900
+    at_zero = slope(lambda t: F.rrelu(t, 0.1, 0.3, True), [0.0, -0.0, 1.0, NAN])
+    assert (at_zero[:2] < 0.3).all()
+    assert at_zero[2:].tolist() == [1, 1]
     meta = F.rrelu(cr.zeros(3, 4, device="meta"), training=True)
     assert meta.is_meta
     assert meta.shape == (3, 4)
+
+
+@pytest.mark.parametrize("tau", [0.5, 2.0])
+def test_gumbel_softmax_draws_the_classes_by_their_shares(tau):
+    shares = np.array([0.1, 0.6, 0.3])
+    x = cr.tensor(np.log(shares)).expand(40_000, 3)
+    y = values(F.gumbel_softmax(x, tau, generator=cr.Generator(0)))
+    winners = np.bincount(y.argmax(1), minlength=3) / len(y)
+    np.testing.assert_allclose(winners, shares, atol=0.0125)  # five standard deviations
 
 
 def test_gumbel_softmax_draws_from_its_generator():

@@ -186,3 +186,68 @@ def test_bare_arrays():
     (y,), saved = Dropout(2.0).forward(np, x, mask)
     assert y.tolist() == [2, 0, 6]
     assert Dropout(2.0).backward(np, saved, x, (True, False))[0].tolist() == [2, 0, 6]
+
+
+ALPHA = {"alpha_dropout": (60, 50), "feature_alpha_dropout": (30, 20, 4, 3)}
+
+
+@pytest.mark.parametrize("name", ALPHA)
+@pytest.mark.parametrize("p", [0.1, 0.5])
+def test_alpha_dropout_scales_what_stays_and_saturates_the_rest(name, p):
+    x = cr.tensor(RNG.standard_normal(ALPHA[name]), requires_grad=True)
+    y = getattr(F, name)(x, p, True, generator=cr.Generator(3))
+    y.sum().backward()
+    kept, low = x.grad.numpy() != 0, 1.0507009873554805 * 1.6732632423543772
+    scale = ((1 - p) * (1 + p * low**2)) ** -0.5
+    shift = scale * low * p
+    expected = np.where(kept, scale * x.detach().numpy() + shift, shift - scale * low)
+    np.testing.assert_allclose(y.detach().numpy(), expected, rtol=1e-12)
+    np.testing.assert_allclose(x.grad.numpy(), kept * scale, rtol=1e-12)
+    assert abs(kept.mean() - (1 - p)) < 0.1
+    if name.startswith("feature"):
+        maps = kept.reshape(600, -1)
+        assert (maps.all(1) | ~maps.any(1)).all()
+        assert kept.any(axis=(1, 2, 3)).all()
+
+
+def test_alpha_dropout_keeps_mean_and_variance():
+    x = cr.randn(300_000, generator=cr.Generator(1))
+    y = F.alpha_dropout(x, 0.3, True, generator=cr.Generator(2)).numpy()
+    assert abs(y.mean()) < 0.02
+    assert abs(y.var() - 1) < 0.02
+
+
+@pytest.mark.parametrize("name", ALPHA)
+def test_alpha_dropout_at_the_ends(name):
+    function, x = getattr(F, name), cr.ones(4, 3, 2)
+    for y in (function(x), function(x, 0.5, False), function(x, 0.0, True)):
+        assert y is x
+    assert not function(x, 1.0, True).numpy().any()
+    assert function(cr.zeros(0, 3), 0.5, True).shape == (0, 3)
+    meta = function(cr.zeros(4, 3, 2, device="meta"), 0.5, True)
+    assert meta.is_meta
+    assert meta.shape == (4, 3, 2)
+    a, b = (function(x, 0.5, True, generator=cr.Generator(1)).numpy() for _ in range(2))
+    assert np.array_equal(a, b)
+    assert function(cr.ones(5, 4, dtype=cr.float64), 0.5, True).dtype == np.float64
+
+
+@pytest.mark.parametrize(
+    ("call", "kind", "text"),
+    [
+        (lambda: F.alpha_dropout(cr.ones(2), 1.5), ValueError,
+         "alpha_dropout: expected a probability p in [0, 1]; got p 1.5"),
+        (lambda: F.alpha_dropout(cr.ones(2), "a"), TypeError, "alpha_dropout p: expected a number"),
+        (lambda: F.alpha_dropout(cr.tensor([1]), 0.5, True), TypeError, "a floating-point input"),
+        (lambda: F.feature_alpha_dropout(cr.ones(2), 0.5, True), RuntimeError,
+         "feature_alpha_dropout: expected a tensor (N, C, ...); got input float32 (2,)"),
+        (lambda: cr.feature_dropout(cr.ones(2), 0.5), RuntimeError,
+         "feature_dropout: expected a tensor with channels; got input float32 (2,)"),
+        (lambda: cr.feature_dropout(cr.ones(2, 2), -1), ValueError, "got p -1"),
+    ],
+)  # fmt: skip
+def test_errors_of_the_other_dropouts(call, kind, text):
+    with pytest.raises(kind) as caught:
+        call()
+    assert text in str(caught.value)
+    assert isinstance(caught.value, cr.ChainruleError)
