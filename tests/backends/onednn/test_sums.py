@@ -12,6 +12,9 @@ import numpy as np
 import pytest
 
 from chainrule.backends.onednn.backend import ByReference
+from chainrule.backends.onednn.conv import plan_conv
+from chainrule.backends.onednn.narrow import NarrowPlan
+from chainrule.backends.onednn.winograd import WinogradPlan
 from chainrule.engine.dispatch import Backend
 from chainrule.engine.op import OPS
 
@@ -115,6 +118,37 @@ def test_convolution_s_parameters(
     near("gradient of the bias", gb, totals(gy))
     by_input = gw[0, :, 0, 0] if name == "Conv" else gw[:, 0, 0, 0]
     near("gradient of the weight", by_input, totals(x) * float(np.float32(0.1)))
+
+
+WINDOWS = {
+    "Winograd": ((16, 58, 58), (16, 16, 3, 3)),
+    "few channels": ((1, 32, 32), (6, 1, 5, 5)),
+    "one channel of large images": ((1, 66, 66), (1, 1, 3, 3)),
+}
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("kind", ["constant", "uniform"])
+@pytest.mark.parametrize("case", WINDOWS)
+def test_our_own_convolutions_parameters(backend: Backend, case: str, kind: str, size: int) -> None:
+    """Of images so many that each filter's gradient is a sum of so many values."""
+    image, window = WINDOWS[case]
+    height, width = (n - k + 1 for n, k in zip(image[1:], window[2:], strict=True))
+    batch = (size if image[0] < 16 else size // 4) // (height * width)
+    x, gy = (
+        np.moveaxis(values(what, batch, *sizes, channels), -1, 1)
+        for what, sizes, channels in (
+            (kind, image[1:], image[0]),
+            ("constant", (height, width), window[0]),
+        )
+    )
+    plan = plan_conv(OPS["Conv"](), x.shape, window, True)  # type: ignore[arg-type]
+    assert type(plan) in (WinogradPlan, NarrowPlan)
+    gw, gb = plan.weight_gradient(x, gy, True)
+    near("gradient of the bias", gb, totals(gy))
+    for i, j in np.ndindex(*window[2:]):
+        wanted = totals(x[:, :, i : i + height, j : j + width]) * float(np.float32(0.1))
+        near(f"gradient of the weight at {i}, {j}", gw[0, :, i, j], wanted)
 
 
 @pytest.mark.parametrize("size", SIZES)

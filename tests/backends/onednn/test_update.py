@@ -74,3 +74,14 @@ def test_other_arrays_are_left_to_numpy(backend: Backend) -> None:
     assert not backend.sgd_step(a.astype(np.float64), a.astype(np.float64), None, step)
     assert not backend.sgd_step(a[::2], a[::2], None, step)
     assert (a == 1).all()
+
+
+def test_a_parameter_that_may_not_be_written_is_refused(backend: Backend) -> None:
+    with cr.use_backend("onednn"):
+        w = cr.tensor(np.ones(64, np.float32), requires_grad=True)
+        w.grad = cr.tensor(np.ones(64, np.float32))
+        optimizer = cr.optim.SGD([w], lr=0.1)
+        w.array.flags.writeable = False
+        with pytest.raises(ValueError, match="read-only"):
+            optimizer.step()
+    assert (w.array == 1).all()

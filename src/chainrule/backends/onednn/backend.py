@@ -45,7 +45,10 @@ class OneDNN(Backend):
     def sgd_step(self, w: Any, g: Any, v: Any, step: Any) -> bool:
         """Change w and v by our own kernel; without kernels large ones by scaled sums."""
         arrays = (w, g) if v is None else (w, g, v)
-        if not is_float32(*arrays) or not all(a.flags.c_contiguous for a in arrays):
+        if not is_float32(*arrays) or any(a.size != w.size for a in arrays):
+            return False
+        # What may not be written is NumPy's to refuse.
+        if not all(a.flags.c_contiguous and (a is g or a.flags.writeable) for a in arrays):
             return False
         if have_kernels():
             return _step_by_kernel(w, g, v, step)

@@ -47,6 +47,7 @@ LEAST_TILES = 24  # else transforming the filters takes longer than it saves
 GAIN = 1.9  # products of the direct convolution by those that remain, with the tiles' borders
 CACHE = 640 << 10  # bytes of transformed tiles that a block may take: what a core keeps near
 BLOCKS = (24, 48)  # fewest and most tiles in a block, multiples of 12
+IN_A_ROW = 1024  # blocks whose sums are added one after the other at most
 MANY = 1 << 16  # products of channels from which threads share channels, not tiles
 
 
@@ -69,8 +70,9 @@ class WinogradPlan(ConvPlan):
         fit = CACHE // (4 * POINTS * (channels + filters)) // least * least
         self._block = max(least, min(most, fit))
         self._threads = threads = Current.thread.threads
-        parts = (1, threads) if channels * filters >= MANY else (threads, 1)
-        self._division: tuple[int, ...] = (self._block, *parts, threads)
+        tile_parts, channel_parts = (1, threads) if channels * filters >= MANY else (threads, 1)
+        tile_parts = max(tile_parts, -(-_tiles(self.y) // (self._block * IN_A_ROW)))
+        self._division: tuple[int, ...] = (self._block, tile_parts, channel_parts, threads)
         self._deep = _few_tiles(self)
         self._choose_kernels()
 

@@ -1,7 +1,7 @@
 /* The gradient of a convolution of few channels by its weight and bias.
  *
- * Images are divided into parts, each summed in a fixed order in memory of its own: first over an
- * image in registers, then over images, then over parts, so that long sums stay exact.
+ * Images are divided into parts, each summed in a fixed order in memory of its own: first over some
+ * rows in registers, then over pieces, then over parts, so that long sums stay exact.
  */
 #include "narrow.h"
 
@@ -12,6 +12,8 @@
 #define MOST 10
 #define WIDE 10
 #endif
+
+#define PIECE 1024 /* positions, and later sums, that are added one after the other at most */
 
 typedef struct {
     Narrow s;
@@ -31,13 +33,23 @@ static void pad_image(const Narrow *s, const float *x, float *to) {
             to[((i + s->top) * wide + s->left) * s->c + j] = x[i * s->w * s->c + j];
 }
 
-/* Add the products of `rows` x `columns` taps with a vector of output channels over an image. */
-INLINE void taps(const Narrow *s, const float *x, const float *gy, some lanes, float *sums,
-                 const int rows, const int columns) {
+/* How many rows of an image are summed in registers before they are added to the sums. */
+static long rows_of_piece(const Narrow *s) {
+    long rows = PIECE / s->ow;
+    return rows < 1 ? 1 : smaller(rows, s->oh);
+}
+
+static long pieces_of_image(const Narrow *s) {
+    return (s->oh + rows_of_piece(s) - 1) / rows_of_piece(s);
+}
+
+/* Add the products of `rows` x `columns` taps with a vector of output channels over `count` rows. */
+INLINE void taps(const Narrow *s, const float *x, const float *gy, long count, some lanes,
+                 float *sums, const int rows, const int columns) {
     long wide = padded_width(s) * s->c;
     vec sum[MOST];
     UNROLL for (int t = 0; t < rows * columns; t++) sum[t] = (vec){0};
-    for (long i = 0; i < s->oh; i++, x += wide)
+    for (long i = 0; i < count; i++, x += wide)
         for (long j = 0; j < s->ow; j++, gy += s->k) {
             vec g = load_some(gy, lanes);
             UNROLL for (int r = 0; r < rows; r++)
@@ -51,30 +63,30 @@ INLINE void taps(const Narrow *s, const float *x, const float *gy, some lanes, f
         }
 }
 
-static void sum_bias(const Narrow *s, const float *gy, some lanes, float *to) {
+static void sum_bias(const Narrow *s, const float *gy, long count, some lanes, float *to) {
     vec sum = {0};
-    for (long p = 0; p < s->oh * s->ow; p++) sum += load_some(gy + p * s->k, lanes);
+    for (long p = 0; p < count * s->ow; p++) sum += load_some(gy + p * s->k, lanes);
     store(to, load(to) + sum);
 }
 
-/* One image, `rows` of the window's rows and `columns` of its pairs at once. */
-INLINE void image(const Work *a, const float *x, const float *gy, float *sums, const int rows,
-                  const int columns) {
+/* `count` rows of one image, `rows` of the window's rows and `columns` of its pairs at once. */
+INLINE void piece(const Work *a, const float *x, const float *gy, long count, float *sums,
+                  const int rows, const int columns) {
     const Narrow *s = &a->s;
     long wide = padded_width(s) * s->c, pairs = pairs_of(s);
     for (long v = 0; v < vectors_of(s); v++, sums += (taps_of(s) + 1) * LANES) {
         some lanes = first_lanes(s->k - v * LANES);
         for (long i = 0; i < s->kh; i += rows)
             for (long c = 0; c < pairs; c += columns)
-                taps(s, x + i * wide + c, gy + v * LANES, lanes, sums + (i * pairs + c) * LANES,
-                     rows, columns);
-        if (a->gb) sum_bias(s, gy + v * LANES, lanes, sums + taps_of(s) * LANES);
+                taps(s, x + i * wide + c, gy + v * LANES, count, lanes,
+                     sums + (i * pairs + c) * LANES, rows, columns);
+        if (a->gb) sum_bias(s, gy + v * LANES, count, lanes, sums + taps_of(s) * LANES);
     }
 }
 
 #define CASE(rows, columns) \
     case (rows) * 16 + (columns): \
-        image(a, x, gy, sums, rows, columns); \
+        piece(a, x, gy, count, sums, rows, columns); \
         break;
 
 /* How many columns and rows of the window are summed at once: as many as divide it and fit. */
@@ -89,7 +101,7 @@ static long rows_at_once(const Narrow *s, long columns) {
     return square ? columns : 1;
 }
 
-static void one_image(const Work *a, const float *x, const float *gy, float *sums) {
+static void one_piece(const Work *a, const float *x, const float *gy, long count, float *sums) {
     long columns = columns_at_once(&a->s);
     switch (rows_at_once(&a->s, columns) * 16 + columns) {
         CASE(1, 1) CASE(1, 2) CASE(1, 3) CASE(1, 4) CASE(1, 5) CASE(1, 6) CASE(1, 7) CASE(1, 8)
@@ -111,7 +123,10 @@ static void worker(void *arg) {
         for (long i = 0; i < sums_of_part(s); i += LANES) store(sums + i, (vec){0});
         for (long n = part * s->n / a->parts.total; n < (part + 1) * s->n / a->parts.total; n++) {
             pad_image(s, a->x + n * s->h * s->w * s->c, x);
-            one_image(a, x, a->gy + n * s->oh * s->ow * s->k, sums);
+            const float *gy = a->gy + n * s->oh * s->ow * s->k;
+            for (long i = 0; i < s->oh; i += rows_of_piece(s))
+                one_piece(a, x + i * padded_width(s) * s->c, gy + i * s->ow * s->k,
+                          smaller(rows_of_piece(s), s->oh - i), sums);
         }
     }
 }
@@ -131,17 +146,24 @@ static void gather(const Work *a) {
     }
 }
 
+/* At least one for each thread, and so many that none adds more than PIECE pieces. */
+static long parts_of(const Narrow *s, int threads) {
+    long needed = (s->n * pieces_of_image(s) + PIECE - 1) / PIECE;
+    return needed > threads ? needed : threads;
+}
+
 /* Bytes of scratch memory that narrow_weights needs. */
 EXPORT long NAME(narrow_weights_scratch)(const long *sizes, int threads) {
     const Narrow *s = (const Narrow *)sizes;
-    return (padded_size(s) + sums_of_part(s)) * threads * (long)sizeof(float);
+    long sums = sums_of_part(s) * parts_of(s, threads);
+    return (padded_size(s) * threads + sums) * (long)sizeof(float);
 }
 
 /* x (N, H, W, C), gy (N, OH, OW, K) -> gw (K, C, KH, KW) plain, gb (K) where it is not null. */
 EXPORT int NAME(narrow_weights)(const long *sizes, const float *x, const float *gy, float *gw,
                                 float *gb, float *scratch, int threads) {
     Work a = {.s = *(const Narrow *)sizes, .x = x, .gy = gy, .gw = gw, .gb = gb};
-    a.parts = share(threads, 1, threads), a.scratch = scratch, a.sums = scratch + threads * padded_size(&a.s);
+    a.parts = share(parts_of(&a.s, threads), 1, threads), a.scratch = scratch, a.sums = scratch + threads * padded_size(&a.s);
     chainrule_parallel(worker, &a, threads);
     gather(&a);
     return 0;

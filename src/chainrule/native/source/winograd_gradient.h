@@ -41,14 +41,14 @@ INLINE void read_gradients(const Conv3 *s, const float *gy, const float *nowhere
     }
 }
 
-/* Add the products of ROWS input and `wide` vectors of output channels over the tiles; to what is
- * in `sums` unless `fresh`. */
+/* Sum the products of ROWS input and `wide` vectors of output channels over the tiles, then add that
+ * to what is in `sums` unless `fresh`: so a long sum is one of sums of blocks. */
 INLINE void multiply_channels(const float *v, const float *g, long count, float *sums, int fresh,
                               const int wide) {
     vec sum[ROWS][2];
     UNROLL for (int i = 0; i < ROWS; i++)
         UNROLL for (int j = 0; j < wide; j++)
-            sum[i][j] = fresh ? (vec){0} : load(sums + i * PANEL + j * LANES);
+            sum[i][j] = (vec){0};
 #pragma clang loop unroll_count(2)
     for (long t = 0; t < count; t++, v += LANES, g += PANEL) {
         vec w[2];
@@ -59,7 +59,10 @@ INLINE void multiply_channels(const float *v, const float *g, long count, float 
         }
     }
     UNROLL for (int i = 0; i < ROWS; i++)
-        UNROLL for (int j = 0; j < wide; j++) store(sums + i * PANEL + j * LANES, sum[i][j]);
+        UNROLL for (int j = 0; j < wide; j++) {
+            float *to = sums + i * PANEL + j * LANES;
+            store(to, fresh ? sum[i][j] : load(to) + sum[i][j]);
+        }
 }
 
 /* Transform the sums of LANES output channels of one input channel, `point` apart, those of parts
