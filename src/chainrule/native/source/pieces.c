@@ -2,8 +2,8 @@
  *
  * NaN and infinity mean what they mean in the formulas, so that nobody has to look for them first.
  */
+#include "exponent.h"
 #include "threads.h"
-#include "vector.h"
 
 #define PIECE 4096 /* numbers that a thread takes at a time */
 
@@ -17,16 +17,6 @@ typedef struct {
     int kind, strange; /* whether an x is not finite */
     Shares pieces;
 } Work;
-
-INLINE vec pick(ivec where, vec yes, vec no) {
-    return (vec)((where & (ivec)yes) | (~where & (ivec)no));
-}
-INLINE vec keep(ivec where, vec x) { return (vec)(where & (ivec)x); }
-INLINE vec size_of(vec x) { return (vec)((ivec)x & 0x7fffffff); }
-INLINE vec clip(vec x, vec low, vec high) {
-    x = pick(x < low, low, x);
-    return pick(x > high, high, x);
-}
 
 INLINE vec value(vec x, vec a, vec b, const int kind) {
     switch (kind) {

@@ -1,4 +1,4 @@
-/* What the loader asks before any kernel runs; compiled once, for every x86-64 processor. */
+/* What the loader asks before any kernel runs. */
 #include <cpuid.h>
 
 #include "threads.h"
@@ -7,7 +7,6 @@
  * does changes. */
 #define CHAINRULE_ABI 1
 
-void (*chainrule_parallel_fn)(void (*)(void *), void *, unsigned, unsigned);
 int (*chainrule_thread_num_fn)(void);
 
 EXPORT int chainrule_abi(void);
@@ -37,6 +36,6 @@ int chainrule_level(void) {
 }
 
 void chainrule_start(void *gomp_parallel, void *omp_get_thread_num) {
-    chainrule_parallel_fn = (void (*)(void (*)(void *), void *, unsigned, unsigned))gomp_parallel;
+    chainrule_place(gomp_parallel);
     chainrule_thread_num_fn = (int (*)(void))omp_get_thread_num;
 }

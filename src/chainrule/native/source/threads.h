@@ -8,17 +8,12 @@
 
 #include "export.h"
 
-extern void (*chainrule_parallel_fn)(void (*)(void *), void *, unsigned, unsigned);
 extern int (*chainrule_thread_num_fn)(void);
 
 /* Call fn(arg) on so many threads at once, this one among them; come back when all are done.
  * Where OpenMP has fewer threads to give, fewer run: work is shared by taking it, not by number. */
-static inline void chainrule_parallel(void (*fn)(void *), void *arg, int threads) {
-    if (threads == 1)
-        fn(arg);
-    else
-        chainrule_parallel_fn(fn, arg, (unsigned)threads, 0);
-}
+void chainrule_parallel(void (*fn)(void *), void *arg, int threads);
+void chainrule_place(void *gomp_parallel);
 
 /* Items 0 to total - 1, shared among threads: each begins with a range of its own, which the kernel
  * before it has mostly left in that processor's cache, and then takes what others have left. */
