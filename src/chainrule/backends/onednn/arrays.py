@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 import weakref
+from collections.abc import Callable
+from ctypes import c_size_t
 from dataclasses import dataclass
 from math import isfinite, prod
 from typing import Any
@@ -42,10 +45,29 @@ def is_float32(*arrays: Any) -> bool:
     return all(x.dtype == FLOAT32 and x.size for x in arrays)
 
 
-def address(x: Array) -> int:
-    """Give the address of the first element."""
+def _public_address(x: Array) -> int:
     where: int = x.__array_interface__["data"][0]
     return where
+
+
+_HEAD = object.__basicsize__  # what comes before the data's address in an array's C structure
+_at = c_size_t.from_address
+
+
+def _direct_address(x: Array) -> int:
+    return _at(id(x) + _HEAD).value
+
+
+def _choose() -> Callable[[Array], int]:
+    """Read the address where NumPy's ABI has it, in a sixth of the time, if that is right here."""
+    usual = sys.implementation.name == "cpython"
+    tried = [np.zeros(3), np.zeros((4, 5))[1:, 2:], np.zeros((2, 3, 4)).T]
+    right = usual and all(_direct_address(a) == _public_address(a) for a in tried)
+    return _direct_address if right else _public_address
+
+
+address = _choose()
+"""Give the address of an array's first element."""
 
 
 # Channels-last
