@@ -148,7 +148,7 @@ def any_shape(rng: Rng, most: int = 5) -> tuple[int, ...]:
     return (n, c, *(max(1, size // (d - 2)) for size in rest))
 
 
-@grid("ReLU", "Sigmoid", "Tanh", "Hardsigmoid", "Hardswish", "SiLU", "Mish")
+@grid("ReLU", "Sigmoid", "Tanh", "Hardsigmoid", "Hardswish", "SiLU", "Mish", "SELU", "LogSigmoid")
 def _plain(rng: Rng, name: str) -> Case:
     return OPS[name](), (normal(rng, any_shape(rng)) * pick(rng, (1, 10)),)
 
@@ -157,6 +157,11 @@ def _plain(rng: Rng, name: str) -> Case:
 def _sloped(rng: Rng, name: str) -> Case:
     setting = pick(rng, (0.01, 0.2, 1.0, 1.7, 0.0, -0.3))
     return OPS[name](setting), (normal(rng, any_shape(rng)),)
+
+
+@grid("CELU")
+def _celu(rng: Rng, name: str) -> Case:
+    return OPS[name](pick(rng, (0.3, 1.0, 2.0, -2.0))), (normal(rng, any_shape(rng)),)
 
 
 @grid("GELU")

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from chainrule.backends.onednn import conv, narrow, winners, winograd
-from chainrule.backends.onednn.arrays import empty_last, to_last
+from chainrule.backends.onednn.arrays import address, empty_last, finite, to_last
 from chainrule.backends.onednn.backend import ONEDNN
 from chainrule.backends.onednn.conv_plan import ConvPlan, describe_conv
 from chainrule.backends.onednn.runtime import Current, runtime
@@ -275,6 +275,68 @@ def test_pieces_are_the_formulas_also_where_nothing_is_finite(name: str, size: i
     (y,), saved = pair.forward(op, (x,))
     np.testing.assert_allclose(y, wanted, rtol=2e-7)
     np.testing.assert_allclose(pair.backward(op, saved, gy, (True,))[0], back, rtol=3e-7)
+
+
+CURVES = [
+    ("Sigmoid", ()),
+    ("Tanh", ()),
+    ("ELU", (0.7,)),
+    ("CELU", (2.0,)),
+    ("SELU", ()),
+    ("SiLU", ()),
+    ("Mish", ()),
+    ("Softplus", (2.0, 4.0)),
+    ("Softplus", (1.0, np.inf)),
+    ("LogSigmoid", ()),
+    ("GELU", ("none",)),
+    ("GELU", ("tanh",)),
+]
+
+
+def numbers(rng: Rng, size: int) -> np.ndarray:
+    """Draw numbers of every magnitude and sign, 0 and what is not finite among them."""
+    powers = rng.choice([-45.0, -30.0, -6.0, -2.0, 0.0, 1.0, 1.9, 8.0, 30.0, 38.0], size)
+    x = rng.standard_normal(size) * 10.0**powers
+    special = [np.nan, np.inf, -np.inf, 0.0, -0.0, 1e30, -1e30, 20.0, -20.0, 88.5, -88.5, -103.0]
+    chosen = rng.random(size) < 0.2
+    x[chosen] = rng.choice(special, chosen.sum())
+    return at_the_edge(np.clip(x, -3e38, 3e38).astype(np.float32))
+
+
+@pytest.mark.parametrize(("name", "settings"), CURVES)
+def test_curves_are_the_formulas_at_every_number(name: str, settings: tuple[Any, ...]) -> None:
+    """Values relative to themselves, which GELU's float64 formula has only down to 1e-16."""
+    op, rng = OPS[name](*settings), np.random.default_rng(0)
+    pair: Any = ONEDNN.table[type(op)]
+    fine, floor = (2e-5, 1e-14) if name == "GELU" else (4e-7, 1e-36)
+    for size in (*range(1, 21), 4099, 20000):
+        x, gy = numbers(rng, size), at_the_edge(rng.standard_normal(size).astype(np.float32))
+        with np.errstate(all="ignore"):
+            (wanted,), kept = op.forward(np, x.astype(np.float64))
+            wanted = wanted.astype(np.float32)
+            back = op.backward(np, kept, gy.astype(np.float64), (True,))[0]
+        (y,), saved = pair.forward(op, (x,))
+        np.testing.assert_allclose(y, wanted, rtol=fine, atol=floor)
+        gx = pair.backward(op, saved, gy, (True,))[0]
+        assert np.array_equal(np.isfinite(gx), np.isfinite(back))
+        rest = np.isfinite(back)
+        error, size_of = np.abs(gx - back)[rest], (np.abs(gy) + np.abs(back))[rest]
+        assert (error <= 4e-7 * size_of).all(), x[rest][np.argmax(error - 4e-7 * size_of)]
+
+
+@pytest.mark.parametrize("name", ["Sigmoid", "Tanh", "SiLU", "Mish", "LogSigmoid", "GELU"])
+def test_curves_know_whether_they_are_finite(name: str) -> None:
+    op, x = OPS[name](), np.full(4099, 3e30, np.float32)
+    pair: Any = ONEDNN.table[type(op)]
+    assert finite(pair.forward(op, (x,))[0][0])
+    x[4098] = np.nan
+    assert not finite(pair.forward(op, (x,))[0][0])
+
+
+def test_addresses_are_those_of_the_first_elements() -> None:
+    a = np.zeros((4, 5, 6), np.float32)
+    for view in (a, a[1:, 2:, 3:], a.T, a[::-1], a[0, 0, :1], np.float32(1)[...], a[:0]):
+        assert address(view) == view.__array_interface__["data"][0] == view.ctypes.data
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3, 7])

@@ -100,11 +100,10 @@ REASONS: dict[str, dict[str, Callable[[Any, Sequence[np.ndarray]], bool]]] = {
     "Hardshrink": {"gaps": _gaps},
     "Softshrink": {"gaps": _gaps},
     "Threshold": {"gaps": _gaps},
-    "Softplus": {
-        "gaps": _gaps,
-        "a threshold that shows": lambda op, _: op.threshold < 20,
-        "a beta that is not positive": lambda op, _: op.beta <= 0,
-    },
+    "Softplus": {"gaps": _gaps},
+    "LogSigmoid": {"gaps": _gaps},
+    "CELU": {"gaps": _gaps},
+    "SELU": {"gaps": _gaps},
     "PReLU": {
         "gaps": _gaps,
         "fewer than two axes": lambda op, a: a[0].ndim < 2,

@@ -23,6 +23,7 @@ if _found.library is not None:
         activation,
         arithmetic,
         conv,
+        curves,
         dense,
         join,
         norm,

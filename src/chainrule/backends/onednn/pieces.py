@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
+import numpy as np
+
 from chainrule.backends.onednn.activation import (
     HardsigmoidPair,
     HardswishPair,
@@ -18,7 +20,6 @@ from chainrule.backends.onednn.activation import (
 )
 from chainrule.backends.onednn.arrays import (
     address,
-    empty_as,
     is_dense,
     is_float32,
     laid_as,
@@ -42,14 +43,20 @@ from chainrule.ops.activation_hard import (
 class Pieces:
     """A pair by one kind of the kernel; subclasses say which, and what stands without kernels."""
 
+    name: ClassVar[str] = "pieces"
     kind: ClassVar[int]
     otherwise: ClassVar[Any] = None
     bounded: ClassVar[bool] = True  # whether no finite value overflows
     from_result: ClassVar[bool] = False  # whether the gradient reads y, not x
+    heavy: ClassVar[int] = 2  # how many passes it is worth
 
-    def settings(self, op: Any) -> tuple[float, float]:
-        """Give the kernel's two numbers."""
-        return 0.0, 0.0
+    def settings(self, op: Any) -> tuple[float, ...]:
+        """Give the kernel's numbers, three at most."""
+        return ()
+
+    def kind_of(self, op: Any) -> int:
+        """Give the kernel's number of the function."""
+        return self.kind
 
     def supports(self, op: Any, arrays: Sequence[Array]) -> bool:
         """Float32, dense, and large enough."""
@@ -81,16 +88,16 @@ class Pieces:
 
     def _run(self, op: Any, x: Array, g: Array | None) -> tuple[Array, bool]:
         """Give y, or with g gx; in the forward, whether x is not finite."""
-        out = empty_as(x)
-        run = cached(("pieces",), _build)
-        threads = 1 if work(2 * x.size) < LIGHT else Current.thread.budget
+        out = np.empty_like(x)  # which keeps the order of a dense array
+        run = cached((self.name,), self._build)
+        threads = 1 if work(self.heavy * x.size) < LIGHT else Current.thread.budget
         ends = address(x), None if g is None else address(g), address(out)
-        strange = run(*ends, x.size, *self.settings(op), self.kind, threads)
-        return out, bool(strange)
+        a, b, c = (*self.settings(op), 0.0, 0.0, 0.0)[:3]
+        return out, bool(run(*ends, x.size, a, b, c, self.kind_of(op), threads))
 
-
-def _build() -> Kernel:
-    return kernel("pieces", POINTER, POINTER, POINTER, LONG, FLOAT, FLOAT, INT, INT)
+    def _build(self) -> Kernel:
+        numbers = (LONG, FLOAT, FLOAT, FLOAT, INT, INT)
+        return kernel(self.name, POINTER, POINTER, POINTER, *numbers)
 
 
 @ONEDNN.kernel(ReLU)
@@ -106,9 +113,9 @@ class LeakyPieces(Pieces):
 
     kind, otherwise, bounded = 0, LeakyReLUPair(), False
 
-    def settings(self, op: Any) -> tuple[float, float]:
+    def settings(self, op: Any) -> tuple[float, ...]:
         """Give the slope."""
-        return op.slope, 0.0
+        return (op.slope,)
 
 
 @ONEDNN.kernel(Hardtanh)
@@ -117,7 +124,7 @@ class HardtanhPieces(Pieces):
 
     kind, otherwise = 1, HardtanhPair()
 
-    def settings(self, op: Any) -> tuple[float, float]:
+    def settings(self, op: Any) -> tuple[float, ...]:
         """Give the limits."""
         return op.low, op.high
 
@@ -142,7 +149,7 @@ class ThresholdPieces(Pieces):
 
     kind = 4
 
-    def settings(self, op: Any) -> tuple[float, float]:
+    def settings(self, op: Any) -> tuple[float, ...]:
         """Give the threshold and the value."""
         return op.threshold, op.value
 
@@ -153,9 +160,9 @@ class HardshrinkPieces(Pieces):
 
     kind = 5
 
-    def settings(self, op: Any) -> tuple[float, float]:
+    def settings(self, op: Any) -> tuple[float, ...]:
         """Give lambda."""
-        return op.lambd, 0.0
+        return (op.lambd,)
 
 
 @ONEDNN.kernel(Softshrink)

@@ -17,10 +17,17 @@ INLINE vec pick(ivec where, vec yes, vec no) {
 }
 INLINE vec keep(ivec where, vec x) { return (vec)(where & (ivec)x); }
 INLINE vec size_of(vec x) { return (vec)((ivec)x & 0x7fffffff); }
-INLINE vec clip(vec x, vec low, vec high) {
-    x = pick(x < low, low, x);
-    return pick(x > high, high, x);
-}
+
+/* The larger or smaller of two; where one is NaN, the second. */
+#if LANES == 16
+INLINE vec larger_of(vec a, vec b) { return (vec)_mm512_max_ps((__m512)a, (__m512)b); }
+INLINE vec smaller_of(vec a, vec b) { return (vec)_mm512_min_ps((__m512)a, (__m512)b); }
+#else
+INLINE vec larger_of(vec a, vec b) { return (vec)_mm256_max_ps((__m256)a, (__m256)b); }
+INLINE vec smaller_of(vec a, vec b) { return (vec)_mm256_min_ps((__m256)a, (__m256)b); }
+#endif
+
+INLINE vec clip(vec x, vec low, vec high) { return smaller_of(high, larger_of(low, x)); }
 
 /* x = n ln 2 + r with a whole n: give r, and n as a float.  For |x| up to 2^22. */
 INLINE vec reduced(vec x, vec *n) {
@@ -39,23 +46,30 @@ INLINE vec small_expm1(vec r) {
     return p * (r * r) + r;
 }
 
-/* 2^n for whole n from -126 to 127. */
-INLINE vec power(ivec n) { return (vec)((n + 127) << 23); }
+/* y 2^n for whole n from -150 to 128, overflowing and vanishing as a product does. */
+#if LANES == 16
+INLINE vec scaled(vec y, vec n) { return (vec)_mm512_scalef_ps((__m512)y, (__m512)n); }
+#elif REGISTERS == 32
+INLINE vec scaled(vec y, vec n) { return (vec)_mm256_scalef_ps((__m256)y, (__m256)n); }
+#else
+INLINE vec power(ivec n) { return (vec)((n + 127) << 23); } /* 2^n for n from -126 to 127 */
+INLINE vec scaled(vec y, vec n) {
+    ivec whole = __builtin_convertvector(pick(n == n, n, spread(0)), ivec), half = whole >> 1;
+    return y * power(half) * power(whole - half);
+}
+#endif
 
 INLINE vec exp_of(vec x) {
     vec n, r = reduced(clip(x, spread(-104), spread(89)), &n);
-    ivec whole = __builtin_convertvector(pick(n == n, n, spread(0)), ivec), half = whole >> 1;
-    /* In two factors, since 2^128 is none, and the last subnormal is 2^-149. */
-    return (small_expm1(r) + 1) * power(half) * power(whole - half);
+    return scaled(small_expm1(r) + 1, n);
 }
 
 /* e^x - 1, exact near 0 too. */
 INLINE vec expm1_of(vec x) {
     vec n, r = reduced(clip(x, spread(-30), spread(89)), &n);
-    ivec whole = __builtin_convertvector(pick(n == n, n, spread(0)), ivec), half = whole >> 1;
-    vec first = power(half), second = power(whole - half), e = small_expm1(r);
-    vec y = (e * first + (first - 1 / second)) * second;
-    return pick(x == 0, x, pick(r == x, e, y)); /* -0 stays -0 */
+    /* 2^n (e^r - 1) + 2^n - 1 */
+    vec y = scaled(small_expm1(r) + (1 - scaled(spread(1), -n)), n);
+    return pick(x == 0, x, y); /* -0 stays -0 */
 }
 
 /* ln x for x from the smallest normal number to the largest; NaN comes through. */
@@ -86,13 +100,33 @@ INLINE vec log1p_of(vec x) {
     return pick(x < 1, y + lost / w, y);
 }
 
-/* 1 / (1 + e^-x); e^-x overflows to infinity and gives 0. */
-INLINE vec sigmoid_of(vec x) { return 1 / (1 + exp_of(-x)); }
+/* ln (1 + x) for x from 0 to 1, by atanh(x / (2 + x)), right relative to its value. */
+INLINE vec small_log1p(vec x) {
+    vec s = x / (2 + x), z = s * s;
+    vec p = 1.161982304e-1f * z + 1.085159961e-1f;
+    p = p * z + 1.429629515e-1f;
+    p = p * z + 1.999985061e-1f;
+    p = p * z + 3.333333367e-1f;
+    s += s;
+    return p * z * s + s;
+}
 
-/* (e^2x - 1) / (e^2x + 1), exact near 0 too. */
+/* 1 / (1 + e^-x), and the same of -x: both are right relative to their values. */
+INLINE vec sigmoids_of(vec x, vec *other) {
+    vec e = exp_of(-size_of(x)), large = 1 / (1 + e), small = e * large;
+    *other = pick(x < 0, large, small);
+    return pick(x < 0, small, large);
+}
+
+INLINE vec sigmoid_of(vec x) {
+    vec e = exp_of(-size_of(x));
+    return pick(x < 0, e, spread(1)) / (1 + e);
+}
+
+/* (e^2x - 1) / (e^2x + 1), exact near 0 too; beyond 10 it is 1. */
 INLINE vec tanh_of(vec x) {
-    vec e = expm1_of(clip(2 * x, spread(-20), spread(20)));
-    return pick(x == 0, x, e / (e + 2));
+    vec e = expm1_of(smaller_of(spread(20), 2 * size_of(x)));
+    return (vec)((ivec)(e / (e + 2)) | ((ivec)x & (int)0x80000000));
 }
 
 #endif
