@@ -21,7 +21,7 @@ from chainrule.backends.onednn.activation import (
 )
 from chainrule.backends.onednn.backend import ONEDNN
 from chainrule.backends.onednn.own import have_kernels
-from chainrule.backends.onednn.pieces import Pieces
+from chainrule.backends.onednn.pieces import Pieces, Settings
 from chainrule.engine.op import Array
 from chainrule.ops.activation import ELU, LogSigmoid, Sigmoid, Softplus, Tanh
 from chainrule.ops.activation_smooth import CELU, GELU, SELU, Mish, SiLU
@@ -59,9 +59,9 @@ class ExponentialCurve(Curves):
         usual = not have_kernels() or all(map(isfinite, op._factors()))
         return usual and super().supports(op, arrays)
 
-    def settings(self, op: Any) -> tuple[float, ...]:
+    def settings(self, op: Any) -> Settings:
         """Give the factors of the exponential, of its argument and of what is above 0."""
-        factors: tuple[float, ...] = op._factors()
+        factors: Settings = op._factors()
         return factors
 
 
@@ -97,7 +97,7 @@ class SoftplusCurve(Curves):
         usual = not have_kernels() or 1e-30 < abs(op.beta) < 1e30
         return usual and super().supports(op, arrays)
 
-    def settings(self, op: Any) -> tuple[float, ...]:
+    def settings(self, op: Any) -> Settings:
         """Give beta, the threshold, and what divides by beta."""
         return op.beta, op.threshold, 1 / op.beta
 

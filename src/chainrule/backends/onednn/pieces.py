@@ -19,9 +19,9 @@ from chainrule.backends.onednn.activation import (
     ReLUPair,
 )
 from chainrule.backends.onednn.arrays import (
+    FLOAT32,
     address,
     is_dense,
-    is_float32,
     laid_as,
     note_finite,
 )
@@ -39,6 +39,8 @@ from chainrule.ops.activation_hard import (
     Threshold,
 )
 
+Settings = tuple[float, float, float]
+
 
 class Pieces:
     """A pair by one kind of the kernel; subclasses say which, and what stands without kernels."""
@@ -50,9 +52,9 @@ class Pieces:
     from_result: ClassVar[bool] = False  # whether the gradient reads y, not x
     heavy: ClassVar[int] = 2  # how many passes it is worth
 
-    def settings(self, op: Any) -> tuple[float, ...]:
-        """Give the kernel's numbers, three at most."""
-        return ()
+    def settings(self, op: Any) -> Settings:
+        """Give the kernel's three numbers."""
+        return 0.0, 0.0, 0.0
 
     def kind_of(self, op: Any) -> int:
         """Give the kernel's number of the function."""
@@ -63,7 +65,7 @@ class Pieces:
         if not have_kernels():
             return self.otherwise is not None and bool(self.otherwise.supports(op, arrays))
         x = arrays[0]
-        return x.size >= max(1, Limits.small) and is_float32(x) and is_dense(x)
+        return x.dtype == FLOAT32 and x.size >= max(1, Limits.small) and is_dense(x)
 
     def forward(self, op: Any, arrays: Sequence[Array]) -> tuple[tuple[Array, ...], Any]:
         """Give y in x's layout; save x."""
@@ -92,8 +94,8 @@ class Pieces:
         run = cached((self.name,), self._build)
         threads = 1 if work(self.heavy * x.size) < LIGHT else Current.thread.budget
         ends = address(x), None if g is None else address(g), address(out)
-        a, b, c = (*self.settings(op), 0.0, 0.0, 0.0)[:3]
-        return out, bool(run(*ends, x.size, a, b, c, self.kind_of(op), threads))
+        strange = run(*ends, x.size, *self.settings(op), self.kind_of(op), threads)
+        return out, bool(strange)
 
     def _build(self) -> Kernel:
         numbers = (LONG, FLOAT, FLOAT, FLOAT, INT, INT)
@@ -113,9 +115,9 @@ class LeakyPieces(Pieces):
 
     kind, otherwise, bounded = 0, LeakyReLUPair(), False
 
-    def settings(self, op: Any) -> tuple[float, ...]:
+    def settings(self, op: Any) -> Settings:
         """Give the slope."""
-        return (op.slope,)
+        return op.slope, 0.0, 0.0
 
 
 @ONEDNN.kernel(Hardtanh)
@@ -124,9 +126,9 @@ class HardtanhPieces(Pieces):
 
     kind, otherwise = 1, HardtanhPair()
 
-    def settings(self, op: Any) -> tuple[float, ...]:
+    def settings(self, op: Any) -> Settings:
         """Give the limits."""
-        return op.low, op.high
+        return op.low, op.high, 0.0
 
 
 @ONEDNN.kernel(Hardsigmoid)
@@ -149,9 +151,9 @@ class ThresholdPieces(Pieces):
 
     kind = 4
 
-    def settings(self, op: Any) -> tuple[float, ...]:
+    def settings(self, op: Any) -> Settings:
         """Give the threshold and the value."""
-        return op.threshold, op.value
+        return op.threshold, op.value, 0.0
 
 
 @ONEDNN.kernel(Hardshrink)
@@ -160,9 +162,9 @@ class HardshrinkPieces(Pieces):
 
     kind = 5
 
-    def settings(self, op: Any) -> tuple[float, ...]:
+    def settings(self, op: Any) -> Settings:
         """Give lambda."""
-        return (op.lambd,)
+        return op.lambd, 0.0, 0.0
 
 
 @ONEDNN.kernel(Softshrink)

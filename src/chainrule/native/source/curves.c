@@ -43,7 +43,7 @@ INLINE vec mish_part(vec x, vec *e) {
 INLINE vec gelu_inner(vec x) { return ROOT_TWO_OVER_PI * (x + CUBIC * x * x * x); }
 
 INLINE vec softplus_of(vec x) {
-    return keep(~(x < 0), x) + small_log1p(exp_of(-size_of(x)));
+    return keep(~(x < 0), x) + small_log1p(exp_below_1(x));
 }
 
 INLINE vec value(vec x, vec a, vec b, vec c, const int kind) {
