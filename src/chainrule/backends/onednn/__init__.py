@@ -27,6 +27,7 @@ if _found.library is not None:
         dense,
         join,
         norm,
+        norm_images,
         norm_rows,
         pieces,
         pool,

@@ -141,7 +141,6 @@ def _four(x: Shape) -> Shape:
     return (*x, 1, 1) if len(x) == 2 else (*x[:2], 1, x[2]) if len(x) == 3 else x
 
 
-@ONEDNN.kernel(BatchNorm)
 class BatchNormPair:
     """BatchNorm, in training and with given statistics.
 
@@ -253,7 +252,6 @@ def all_finite(*arrays: Array) -> bool:
         return all(isfinite(np.add.reduce(a, axis=None)) for a in arrays)
 
 
-@ONEDNN.kernel(BatchNormReLU)
 class BatchNormReLUPair(BatchNormPair):
     """BatchNormReLU: fused in training, with a bit for each element; in place otherwise.
 

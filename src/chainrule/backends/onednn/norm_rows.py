@@ -256,7 +256,6 @@ class GroupPlan:
         return np.repeat(values, self.per)
 
 
-@ONEDNN.kernel(GroupNorm)
 class GroupNormPair:
     """GroupNorm in C order, by batch normalisation of rows.
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from ctypes import c_float, c_int, c_long, c_void_p
+from ctypes import c_double, c_float, c_int, c_long, c_void_p
 from typing import Any
 
 from chainrule.backends.onednn.runtime import buffer, runtime
 from chainrule.errors import BackendError, expect
 
-POINTER, LONG, INT, FLOAT = c_void_p, c_long, c_int, c_float
+POINTER, LONG, INT, FLOAT, DOUBLE = c_void_p, c_long, c_int, c_float, c_double
 
 _SCRATCH = 0  # the slot of the shared buffers that the primitives' scratchpads have
 
