@@ -12,7 +12,8 @@
 #include "threads.h"
 
 #define SLAB 1024 /* channels that are passed over together, at most */
-#define TOGETHER 4 /* rows that share a reading of their channels' factors */
+#define TOGETHER 2 /* rows that share a reading of their channels' factors */
+#define SHORT 128 /* values of such rows, at most: of longer ones memory is read faster in order */
 #define PIECE 32768 /* values of a block, about */
 
 typedef struct {
@@ -41,7 +42,7 @@ typedef struct {
 /* Rows of few channels are taken several at a time, as one that fills whole vectors. */
 static long folded(long width) {
     long folds = 1;
-    if (width >= 4 * LANES) return 1;
+    if (width == 1 || width >= 4 * LANES) return 1;
     while (folds * width % LANES || folds * width < 4 * LANES) folds++;
     return folds;
 }
@@ -77,46 +78,52 @@ INLINE vec get(const float *from, some lanes, const int whole) {
     return whole ? load(from) : load_some(from, lanes);
 }
 
+typedef struct {
+    vec factor[FACTORS], sum, square;
+} Column;
+
+/* One vector, and what its pass does with it. */
+INLINE void visit(const Work *w, long here, Column *k, some lanes, const int whole, const int pass,
+                  const int relu) {
+    vec d = {0}, z = {0}, y;
+    if (relu || pass != SCALE) d = get(w->x + here, lanes, whole) - k->factor[CENTRE];
+    if (relu || pass == FORWARD) z = d * k->factor[GAIN] + k->factor[SHIFT];
+    if (pass == SPREAD) {
+        k->sum += d;
+        k->square += d * d;
+        return;
+    }
+    if (pass == FORWARD) {
+        y = relu ? keep(~(z <= 0), z) : z;
+    } else {
+        vec g = get(w->gy + here, lanes, whole);
+        if (relu) g = keep(~(z <= 0), g);
+        if (pass == ALONG) {
+            k->sum += g;
+            k->square += g * d;
+            return;
+        }
+        y = g * k->factor[GAIN];
+        if (pass == BACKWARD) y = y - k->factor[SLOPE] * d - k->factor[REST];
+    }
+    if (whole)
+        store(w->out + here, y);
+    else
+        store_some(w->out + here, lanes, y);
+}
+
 /* LANES channels of some rows, `step` apart. */
 INLINE void column(const Work *w, long at, long step, long i, const float *const *k, float *sums,
                    some lanes, const long rows, const int whole, const int pass, const int relu) {
-    vec centre = get(k[CENTRE] + i, lanes, whole), gain = {0}, shift = {0}, slope = {0}, rest = {0};
-    if (relu || pass >= FORWARD) gain = get(k[GAIN] + i, lanes, whole);
-    if (relu || pass == FORWARD) shift = get(k[SHIFT] + i, lanes, whole);
-    if (pass == BACKWARD) slope = get(k[SLOPE] + i, lanes, whole);
-    if (pass == BACKWARD) rest = get(k[REST] + i, lanes, whole);
-    vec sum = {0}, square = {0};
+    Column one = {0};
+    for (int f = 0; f < (pass == SPREAD ? 1 : FACTORS); f++)
+        one.factor[f] = get(k[f] + i, lanes, whole);
     UNROLL
-    for (long r = 0; r < rows; r++) {
-        long here = at + r * step + i;
-        vec d = centre, z = centre, y;
-        if (relu || pass != SCALE) d = get(w->x + here, lanes, whole) - centre;
-        if (relu || pass == FORWARD) z = d * gain + shift;
-        if (pass == SPREAD) {
-            sum += d;
-            square += d * d;
-            continue;
-        }
-        if (pass == FORWARD) {
-            y = relu ? keep(~(z <= 0), z) : z;
-        } else {
-            vec g = get(w->gy + here, lanes, whole);
-            if (relu) g = keep(~(z <= 0), g);
-            if (pass == ALONG) {
-                sum += g;
-                square += g * d;
-                continue;
-            }
-            y = pass == SCALE ? gain * g : gain * g - slope * d - rest;
-        }
-        if (whole)
-            store(w->out + here, y);
-        else
-            store_some(w->out + here, lanes, y);
-    }
+    for (long r = 0; r < rows; r++)
+        visit(w, at + r * step + i, &one, lanes, whole, pass, relu);
     if (pass > ALONG) return;
-    store(sums + i, load(sums + i) + sum);
-    store(sums + SLAB + i, load(sums + SLAB + i) + square);
+    store(sums + i, load(sums + i) + one.sum);
+    store(sums + SLAB + i, load(sums + SLAB + i) + one.square);
 }
 
 INLINE void band(const Work *w, long at, long step, long width, const float *const *k, float *sums,
@@ -128,12 +135,30 @@ INLINE void band(const Work *w, long at, long step, long width, const float *con
         column(w, at, step, i, k, sums, first_lanes(width - i), rows, 0, pass, relu);
 }
 
-static void repeat(float *to, const float *values, long width, long times) {
-    if (width == 1)
-        for (long i = 0; i < times; i++) to[i] = *values;
-    else
-        for (long t = 0; t < times; t++)
-            for (long i = 0; i < width; i++) to[t * width + i] = values[i];
+/* Some values of one channel, side by side. */
+INLINE void alone(const Work *w, long line, long number, const int pass, const int relu) {
+    long first = start_of(w, number), end = line * w->s.rows + start_of(w, number + 1);
+    long i = line * w->s.rows + first, to = line * w->blocks + number;
+    Column k[4] = {0};
+    for (int f = 0; f < (pass == SPREAD ? 1 : FACTORS); f++)
+        for (int v = 0; v < 4; v++)
+            k[v].factor[f] = spread(pass == SPREAD ? w->x[i] : w->factor[f][line]);
+    for (; i + 4 * LANES <= end; i += 4 * LANES) {
+        UNROLL
+        for (int v = 0; v < 4; v++)
+            visit(w, i + v * LANES, k + v, first_lanes(LANES), 1, pass, relu);
+    }
+    for (; i + LANES <= end; i += LANES) visit(w, i, k, first_lanes(LANES), 1, pass, relu);
+    if (i < end) {
+        some lanes = first_lanes(end - i);
+        float centre[LANES]; /* 0 where there is no value, so that none is added */
+        store(centre, k[1].factor[CENTRE]);
+        k[1].factor[CENTRE] = load_some(centre, lanes);
+        visit(w, i, k + 1, lanes, 0, pass, relu);
+    }
+    if (pass > ALONG) return;
+    w->sum[to] = sum_of((k[0].sum + k[1].sum) + (k[2].sum + k[3].sum));
+    w->square[to] = sum_of((k[0].square + k[1].square) + (k[2].square + k[3].square));
 }
 
 /* Some rows of a slab of channels. */
@@ -143,17 +168,17 @@ INLINE void block(const Work *w, long line, long number, long slab, const int pa
     long at = (line * w->s.rows + first) * w->width + c, known = line * w->width + c;
     float wide[FACTORS][SLAB], sums[2 * SLAB];
     const float *k[FACTORS];
-    for (int f = 0; f < FACTORS; f++) k[f] = w->factor[f] + known;
-    if (pass == SPREAD) k[CENTRE] = w->x + at;
-    if (folds > 1)
-        for (int f = 0; f < (pass == SPREAD ? 1 : FACTORS); f++) {
-            repeat(wide[f], k[f], width, smaller(folds, rows));
-            k[f] = wide[f];
-        }
+    for (int f = 0; f < (pass == SPREAD ? 1 : FACTORS); f++) {
+        k[f] = pass == SPREAD ? w->x + at : w->factor[f] + known;
+        if (folds == 1) continue;
+        for (long i = 0; i < smaller(folds, rows) * width; i += width)
+            for (long j = 0; j < width; j++) wide[f][i + j] = k[f][j];
+        k[f] = wide[f];
+    }
     if (pass <= ALONG)
         for (long i = 0; i < up_to(folds * width, LANES); i++) sums[i] = sums[SLAB + i] = 0;
     long step = folds * w->width, span = folds * width, r = 0;
-    for (; r + TOGETHER * folds <= rows; r += TOGETHER * folds)
+    for (; span <= SHORT && r + TOGETHER * folds <= rows; r += TOGETHER * folds)
         band(w, at + r * w->width, step, span, k, sums, TOGETHER, pass, relu);
     for (; r + folds <= rows; r += folds)
         band(w, at + r * w->width, step, span, k, sums, 1, pass, relu);
@@ -162,31 +187,37 @@ INLINE void block(const Work *w, long line, long number, long slab, const int pa
     long to = (line * w->blocks + number) * w->width + c;
     for (long i = 0; i < width; i++) {
         float sum = 0, square = 0;
-        for (long f = 0; f < folds; f++) {
-            sum += sums[f * width + i];
-            square += sums[SLAB + f * width + i];
+        for (long f = i; f < span; f += width) {
+            sum += sums[f];
+            square += sums[SLAB + f];
         }
         w->sum[to + i] = sum;
         w->square[to + i] = square;
     }
 }
 
+INLINE void piece_of(const Work *w, long piece, const int pass, const int relu) {
+    long slab = piece % w->slabs, line = piece / w->slabs / w->blocks;
+    long number = piece / w->slabs % w->blocks;
+    if (w->width == 1)
+        alone(w, line, number, pass, relu);
+    else
+        block(w, line, number, slab, pass, relu);
+}
+
 #define CASE(pass) \
     case pass: \
-        w->relu ? block(w, line, number, slab, pass, 1) : block(w, line, number, slab, pass, 0); \
+        w->relu ? piece_of(w, piece, pass, 1) : piece_of(w, piece, pass, 0); \
         break;
 
 static void worker(void *arg) {
     Work *w = arg;
     for (long first, count; (count = take(&w->pieces, &first));)
-        for (long piece = first; piece < first + count; piece++) {
-            long slab = piece % w->slabs, line = piece / w->slabs / w->blocks;
-            long number = piece / w->slabs % w->blocks;
+        for (long piece = first; piece < first + count; piece++)
             switch (w->pass) {
-                case SPREAD: block(w, line, number, slab, SPREAD, 0); break;
+                case SPREAD: piece_of(w, piece, SPREAD, 0); break;
                 CASE(ALONG) CASE(FORWARD) CASE(BACKWARD) CASE(SCALE)
             }
-        }
 }
 
 static void run(Work *w, int pass, int threads) {
