@@ -21,10 +21,18 @@ from chainrule.ops.formulas import number, quiet
 class Dropout(Op):
     """y = x * mask * scale, where the mask says what stays.  gx = gy * mask * scale.
 
-    The mask has the input's shape, or 1 along axes that are dropped together.
+    The mask has the input's shape, or 1 along axes that are dropped together.  To y is added
+    `stays` where the mask is true and `dropped` where it is false.
     """
 
     scale: float = 2.0
+    stays: float = 0.0
+    dropped: float = 0.0
+
+    @property
+    def moves(self) -> bool:
+        """Whether something is added."""
+        return self.stays != 0 or self.dropped != 0
 
     def infer(self, x: Spec, mask: Spec) -> tuple[Spec, ...]:
         if x.dtype.kind != "f" and self.scale != 0:
@@ -37,7 +45,10 @@ class Dropout(Op):
 
     @quiet
     def forward(self, xp: Any, x: Array, mask: Array) -> tuple[tuple[Array, ...], Any]:
-        return (self._masked(x, mask),), mask
+        y = self._masked(x, mask)
+        if self.moves:
+            y += xp.where(mask, self.stays, self.dropped).astype(y.dtype)
+        return (y,), mask
 
     @quiet
     def backward(self, xp: Any, saved: Any, gy: Any, needs: tuple[bool, ...]) -> tuple[Any, ...]:
@@ -56,6 +67,8 @@ class Dropout(Op):
         yield Sample(cls(2.0), normal(2, 3, 2, 2), booleans(2, 3, 1, 1))
         yield Sample(cls(1.0), normal(3, 4), booleans(3, 4))
         yield Sample(cls(0.0), normal(3), booleans(3, p=0.0))
+        yield Sample(cls(0.9, 0.8, -0.8), normal(3, 4), booleans(3, 4))
+        yield Sample(cls(0.9, 0.3, -0.7), normal(2, 3, 2, 2), booleans(2, 3, 1, 1))
 
 
 def _fits(mask: tuple[int, ...], shape: tuple[int, ...]) -> bool:
@@ -234,9 +247,8 @@ def _alpha_drop(
         return _drop(x, 1.0 if probability == 1 else probability, shape, None)
     mask = (generator or default_generator()).bernoulli(1 - probability, shape)
     scale = ((SATURATION**2 * probability + 1) * (1 - probability)) ** -0.5
-    kept = apply(Dropout(scale), x, mask)
-    shift = (mask - (1 - probability)) * (SATURATION * scale)
-    return kept + Tensor(np.asarray(shift, dtype=x.dtype))
+    floor = SATURATION * scale
+    return apply(Dropout(scale, probability * floor, (probability - 1) * floor), x, mask)
 
 
 @public

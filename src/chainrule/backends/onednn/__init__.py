@@ -25,6 +25,7 @@ if _found.library is not None:
         conv,
         curves,
         dense,
+        dropout,
         join,
         norm,
         norm_images,

@@ -371,12 +371,16 @@ EXPORT int NAME(norm_back)(const long *sizes, const float *x, const float *gy, c
     return 0;
 }
 
-/* x -> out = x * factors, those of (images, channels). */
-EXPORT int NAME(scale_channels)(const long *sizes, const float *x, float *factors, float *out,
-                                int threads) {
-    Work w = begin(sizes, factors);
-    for (int k = 0; k < FACTORS; k++) w.factor[k] = factors;
-    w.gy = x, w.out = out;
-    run(&w, SCALE, threads);
+/* x -> x * gain, or with `shift` (not null) x * gain + shift; both are (images, channels). */
+EXPORT int NAME(scale_channels)(const long *sizes, const float *x, const float *gain,
+                                const float *shift, float *out, float *scratch, int threads) {
+    Work w = begin(sizes, scratch);
+    for (long i = 0; i < w.s.images * w.s.channels; i++) {
+        w.factor[CENTRE][i] = 0;
+        w.factor[GAIN][i] = gain[i];
+        w.factor[SHIFT][i] = shift ? shift[i] : 0;
+    }
+    w.x = w.gy = x, w.out = out;
+    run(&w, shift ? FORWARD : SCALE, threads);
     return 0;
 }

@@ -1,0 +1,121 @@
+"""Dropout of values, or of whole channels, by our own kernels: one pass each way."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from chainrule.backends.onednn.arrays import (
+    FLOAT32,
+    address,
+    empty_as,
+    is_dense,
+    is_float32,
+    is_last,
+    laid_as,
+    to_last,
+)
+from chainrule.backends.onednn.backend import ONEDNN, Limits
+from chainrule.backends.onednn.own import (
+    FLOAT,
+    INT,
+    LONG,
+    POINTER,
+    Kernel,
+    have_kernels,
+    kernel,
+    scratch,
+    size_of,
+    sizes,
+)
+from chainrule.backends.onednn.runtime import LIGHT, Current, cached, work
+from chainrule.engine.op import Array
+from chainrule.ops.dropout import Dropout
+
+
+def _by_value() -> Kernel:
+    return kernel("dropout", *[POINTER] * 3, LONG, *[FLOAT] * 3, INT, INT)
+
+
+class ChannelsPlan:
+    """Scaling and moving of the channels of each image of a shape, in one layout."""
+
+    def __init__(self, shape: tuple[int, ...], plain: bool) -> None:
+        images, channels = shape[:2]
+        rows = prod(shape[2:])
+        self._threads = Current.thread.threads
+        self._sizes = sizes(images, rows, channels, 1, plain and rows > 1)
+        self._run = kernel("scale_channels", *[POINTER] * 6, INT)
+        self._scratch = size_of("norm", POINTER)(self._sizes)
+
+    def __call__(self, x: Array, gain: Array, shift: Array | None) -> Array:
+        """Give x * gain [+ shift]."""
+        out = empty_as(x)
+        ends = address(x), address(gain), None if shift is None else address(shift), address(out)
+        self._run(self._sizes, *ends, scratch(self._scratch), self._threads)
+        return out
+
+
+def _by_channel(x: Array, gain: Array, shift: Array | None) -> Array:
+    x = x if is_dense(x) else to_last(x)
+    shape, plain = x.shape, x.flags.c_contiguous
+    key = ("scale channels", shape, plain)
+    plan = cached(key, lambda: ChannelsPlan(shape, plain), work(2 * x.size))
+    return plan(x, gain, shift)
+
+
+def _laid(mask: Array, x: Array) -> Array:
+    """Give a mask of x's shape in x's layout."""
+    if x.flags.c_contiguous or is_last(mask):
+        return mask
+    n, channels, *rest = x.shape
+    copy = np.ascontiguousarray(mask.reshape(n, channels, -1).transpose(0, 2, 1))
+    return np.moveaxis(copy.reshape(n, *rest, channels), -1, 1)
+
+
+@ONEDNN.kernel(Dropout)
+class DropoutPair:
+    """Dropout by a mask of x's shape, or of (N, C, 1, ...); y is laid out as x."""
+
+    def supports(self, op: Dropout, arrays: Sequence[Array]) -> bool:
+        """Float32, dense, large enough, and a mask that was drawn."""
+        x, mask = arrays
+        if x.size < max(1, Limits.small) or not have_kernels() or not is_float32(x):
+            return False
+        if not is_dense(x) or not mask.flags.c_contiguous or op.scale == 0:
+            return False
+        return mask.shape == x.shape or mask.shape == x.shape[:2] + (1,) * (x.ndim - 2)
+
+    def forward(self, op: Dropout, arrays: Sequence[Array]) -> tuple[tuple[Array, ...], Any]:
+        """Give y; save the mask in its layout, or the channels' factors."""
+        x, mask = arrays
+        if mask.shape == x.shape:
+            mask = _laid(mask, x)
+            return (self._masked(op, x, mask, op.moves),), mask
+        shift = None
+        gain = mask * np.float32(op.scale)
+        if op.moves:
+            shift = np.where(mask, np.float32(op.stays), np.float32(op.dropped))
+        return (_by_channel(x, gain, shift),), gain
+
+    def backward(
+        self, op: Dropout, saved: Any, gy: Any, needs: tuple[bool, ...]
+    ) -> tuple[Array | None, ...]:
+        """Give gx."""
+        if not needs[0]:
+            return None, None
+        if saved.dtype == FLOAT32:
+            return _by_channel(gy, saved, None), None
+        return self._masked(op, laid_as(saved, gy), saved, False), None
+
+    def _masked(self, op: Dropout, x: Array, mask: Array, moved: bool) -> Array:
+        """Give x * mask * scale, moved or not."""
+        out = empty_as(x)
+        run = cached(("dropout",), _by_value)
+        threads = 1 if work(2 * x.size) < LIGHT else Current.thread.budget
+        factors = op.scale, op.stays, op.dropped
+        run(address(x), address(mask), address(out), x.size, *factors, moved, threads)
+        return out
