@@ -393,3 +393,18 @@ def _group_norm(rng: Rng, name: str) -> Case:
 def _affine(rng: Rng, shape: tuple[int, ...]) -> Arrays:
     """Weight and bias."""
     return _away(normal(rng, shape), 0.5), normal(rng, shape)
+
+
+# Masks
+
+
+@grid("Dropout")
+def _dropout(rng: Rng, name: str) -> Case:
+    shape = any_shape(rng) or (7,)
+    how = pick(rng, ("values", "values", "channels", "channels", "one axis"))
+    mask = shape if how == "values" else shape[:2] + (1,) * (len(shape) - 2)
+    mask = (1, *shape[1:]) if how == "one axis" else mask
+    p = pick(rng, (0.2, 0.5, 0.9))
+    moved = (0.5, -0.25) if rng.random() < 0.3 else ()
+    scale = 0.0 if rng.random() < 0.1 else 1 / p
+    return OPS[name](scale, *moved), (normal(rng, shape), rng.random(mask) < p)

@@ -106,6 +106,8 @@ def test_one_thread_or_two(backend: Backend, name: str, no_limits: None, traps: 
             results.append([*run.outputs, *run.backward(gys, (True,) * len(arrays))])
         for other in results[1:]:
             for a, b in zip(results[0], other, strict=True):
+                if a is None:  # a mask's gradient
+                    continue
                 scale = max(1.0, float(np.abs(a).max()))
                 assert np.abs(a - b).max() <= 2e-5 * scale, op
         ran += 1

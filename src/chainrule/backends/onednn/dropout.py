@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import prod
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -12,11 +12,10 @@ from chainrule.backends.onednn.arrays import (
     FLOAT32,
     address,
     empty_as,
-    is_dense,
     is_float32,
     is_last,
     laid_as,
-    to_last,
+    to_dense,
 )
 from chainrule.backends.onednn.backend import ONEDNN, Limits
 from chainrule.backends.onednn.own import (
@@ -60,7 +59,7 @@ class ChannelsPlan:
 
 
 def _by_channel(x: Array, gain: Array, shift: Array | None) -> Array:
-    x = x if is_dense(x) else to_last(x)
+    x = to_dense(x)
     shape, plain = x.shape, x.flags.c_contiguous
     key = ("scale channels", shape, plain)
     plan = cached(key, lambda: ChannelsPlan(shape, plain), work(2 * x.size))
@@ -69,7 +68,9 @@ def _by_channel(x: Array, gain: Array, shift: Array | None) -> Array:
 
 def _laid(mask: Array, x: Array) -> Array:
     """Give a mask of x's shape in x's layout."""
-    if x.flags.c_contiguous or is_last(mask):
+    if x.flags.c_contiguous:
+        return np.ascontiguousarray(mask)
+    if is_last(mask):
         return mask
     n, channels, *rest = x.shape
     copy = np.ascontiguousarray(mask.reshape(n, channels, -1).transpose(0, 2, 1))
@@ -80,22 +81,24 @@ def _laid(mask: Array, x: Array) -> Array:
 class DropoutPair:
     """Dropout by a mask of x's shape, or of (N, C, 1, ...); y is laid out as x."""
 
+    otherwise: ClassVar[Any] = None
+
     def supports(self, op: Dropout, arrays: Sequence[Array]) -> bool:
-        """Float32, dense, large enough, and a mask that was drawn."""
+        """Float32, large enough, and a mask of one of the two shapes that drops not all."""
         x, mask = arrays
         if x.size < max(1, Limits.small) or not have_kernels() or not is_float32(x):
             return False
-        if not is_dense(x) or not mask.flags.c_contiguous or op.scale == 0:
-            return False
-        return mask.shape == x.shape or mask.shape == x.shape[:2] + (1,) * (x.ndim - 2)
+        by_channel = x.shape[:2] + (1,) * (x.ndim - 2)
+        return op.scale != 0 and mask.shape in (x.shape, by_channel)
 
     def forward(self, op: Dropout, arrays: Sequence[Array]) -> tuple[tuple[Array, ...], Any]:
         """Give y; save the mask in its layout, or the channels' factors."""
-        x, mask = arrays
+        x, mask = to_dense(arrays[0]), arrays[1]
         if mask.shape == x.shape:
             mask = _laid(mask, x)
             return (self._masked(op, x, mask, op.moves),), mask
         shift = None
+        mask = np.ascontiguousarray(mask)
         gain = mask * np.float32(op.scale)
         if op.moves:
             shift = np.where(mask, np.float32(op.stays), np.float32(op.dropped))
