@@ -40,7 +40,6 @@ from chainrule.backends.onednn.primitives import (
 )
 from chainrule.backends.onednn.runtime import cached, runtime, work
 from chainrule.engine.op import Array
-from chainrule.ops.fused import BatchNormReLU
 from chainrule.ops.norm import BatchNorm
 from chainrule.ops.norm_local import LocalResponseNorm
 

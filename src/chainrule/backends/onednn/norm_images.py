@@ -51,11 +51,10 @@ from chainrule.ops.norm_group import GroupNorm
 
 
 class Kept(NamedTuple):
-    """What the backward needs of the statistics: the mean, and in float64 what rounding left of
-    it and the deviation's inverse."""
+    """The statistics as the backward needs them."""
 
     mean: Array
-    rest: Array
+    rest: Array  # float64: what rounding left of each mean, and the deviation's inverse
 
 
 class NormKernel:
@@ -81,7 +80,7 @@ class NormKernel:
         """Write y, and both statistics if not given; None where something is not finite."""
         mean, variance = statistics
         kept = Kept(mean, np.empty(2 * self.units))
-        ends = [address(a) for a in affine] or [None, None]
+        ends = _parameters(affine)
         rest = [address(a) for a in (y, mean, variance, kept.rest)]
         more = scratch(self._scratch), eps, given, relu, self._threads
         return None if self._forward(self._sizes, address(x), *ends, *rest, *more) else kept
@@ -99,12 +98,16 @@ class NormKernel:
     ) -> tuple[Array | None, Array | None]:
         """Write gx; give the sums of gy * xhat and gy for each channel, if wanted."""
         out = [np.empty(self.channels, FLOAT32) if sums else None for _ in range(2)]
-        ends = [address(a) for a in affine] or [None, None]
+        ends = _parameters(affine)
         where = [None if a is None else address(a) for a in (gx, *out)]
         known = address(kept.mean), address(kept.rest)
         more = scratch(self._scratch), given, relu, self._threads
         self._backward(self._sizes, address(x), address(g), *ends, *known, *where, *more)
         return out[0], out[1]
+
+
+def _parameters(affine: Sequence[Array]) -> tuple[int | None, int | None]:
+    return (address(affine[0]), address(affine[1])) if affine else (None, None)
 
 
 def plan_batch(shape: Shape) -> NormKernel:
@@ -214,7 +217,9 @@ class GroupNormImages:
         x = arrays[0]
         if x.size < Limits.small or not is_float32(*arrays) or not op.eps > 0:
             return False
-        return x.size > x.shape[0] * op.groups  # of one value nothing is left, but for rounding
+        return bool(
+            x.size > x.shape[0] * op.groups
+        )  # of one value nothing is left, but for rounding
 
     def forward(self, op: GroupNorm, arrays: Sequence[Array]) -> tuple[tuple[Array, ...], Any]:
         """Give y in x's layout and the statistics; save x and them."""

@@ -3,8 +3,8 @@
  * An image is `rows` positions of `channels` values side by side, or in C order each channel its
  * own line of `rows` values.  A batch normalisation is that of one image of all positions, each
  * channel a group.  Lines are cut into blocks, whatever the number of threads.  A block adds up
- * its values less those in its first row, in float32; the blocks are joined in float64, so that a
- * large mean costs no digits.
+ * its values less one of them, in float32; the blocks are joined in float64, so that a large mean
+ * costs no digits.
  */
 #include <math.h>
 
@@ -32,7 +32,7 @@ typedef struct {
     long lines, width, blocks, slabs, folds; /* a line has rows of `width` channels */
     const float *x, *gy;
     float *out;
-    float *sum, *square; /* (lines, blocks, width): what a pass added up */
+    float *from, *sum, *square; /* (lines, blocks, width): what a pass added up, and from where */
     float *factor[FACTORS]; /* (images, channels) each */
     double *joined[4]; /* (channels,) each */
     int pass, relu;
@@ -61,7 +61,8 @@ static Work begin(const long *sizes, float *scratch) {
     for (int k = 1; k < 4; k++) w.joined[k] = w.joined[0] + k * s->channels;
     w.factor[0] = scratch + 8 * s->channels;
     for (int k = 1; k < FACTORS; k++) w.factor[k] = w.factor[0] + k * all;
-    w.sum = w.factor[0] + FACTORS * all;
+    w.from = w.factor[0] + FACTORS * all;
+    w.sum = w.from + all * w.blocks;
     w.square = w.sum + all * w.blocks;
     return w;
 }
@@ -69,7 +70,7 @@ static Work begin(const long *sizes, float *scratch) {
 /* The bytes of scratch memory that both directions need. */
 EXPORT long NAME(norm_scratch)(const long *sizes) {
     Work w = begin(sizes, 0);
-    return 4 * (8 * w.s.channels + w.s.images * w.s.channels * (FACTORS + 2 * w.blocks));
+    return 4 * (8 * w.s.channels + w.s.images * w.s.channels * (FACTORS + 3 * w.blocks));
 }
 
 static inline long start_of(const Work *w, long block) { return block * w->s.rows / w->blocks; }
@@ -135,14 +136,22 @@ INLINE void band(const Work *w, long at, long step, long width, const float *con
         column(w, at, step, i, k, sums, first_lanes(width - i), rows, 0, pass, relu);
 }
 
+/* From where a block's values are counted: the middle one of three, since one may be far off. */
+INLINE float middle(const float *x, long rows, long step) {
+    float a = x[0], b = x[rows / 2 * step], c = x[(rows - 1) * step];
+    float low = a < b ? a : b, high = a < b ? b : a;
+    return c < low ? low : c < high ? c : high;
+}
+
 /* Some values of one channel, side by side. */
 INLINE void alone(const Work *w, long line, long number, const int pass, const int relu) {
     long first = start_of(w, number), end = line * w->s.rows + start_of(w, number + 1);
     long i = line * w->s.rows + first, to = line * w->blocks + number;
     Column k[4] = {0};
+    if (pass == SPREAD) w->from[to] = middle(w->x + i, end - i, 1);
     for (int f = 0; f < (pass == SPREAD ? 1 : FACTORS); f++)
         for (int v = 0; v < 4; v++)
-            k[v].factor[f] = spread(pass == SPREAD ? w->x[i] : w->factor[f][line]);
+            k[v].factor[f] = spread(pass == SPREAD ? w->from[to] : w->factor[f][line]);
     for (; i + 4 * LANES <= end; i += 4 * LANES) {
         UNROLL
         for (int v = 0; v < 4; v++)
@@ -168,8 +177,11 @@ INLINE void block(const Work *w, long line, long number, long slab, const int pa
     long at = (line * w->s.rows + first) * w->width + c, known = line * w->width + c;
     float wide[FACTORS][SLAB], sums[2 * SLAB];
     const float *k[FACTORS];
+    long to = (line * w->blocks + number) * w->width + c;
+    for (long i = 0; pass == SPREAD && i < width; i++)
+        w->from[to + i] = middle(w->x + at + i, rows, w->width);
     for (int f = 0; f < (pass == SPREAD ? 1 : FACTORS); f++) {
-        k[f] = pass == SPREAD ? w->x + at : w->factor[f] + known;
+        k[f] = pass == SPREAD ? w->from + to : w->factor[f] + known;
         if (folds == 1) continue;
         for (long i = 0; i < smaller(folds, rows) * width; i += width)
             for (long j = 0; j < width; j++) wide[f][i + j] = k[f][j];
@@ -184,7 +196,6 @@ INLINE void block(const Work *w, long line, long number, long slab, const int pa
         band(w, at + r * w->width, step, span, k, sums, 1, pass, relu);
     if (r < rows) band(w, at + r * w->width, step, (rows - r) * width, k, sums, 1, pass, relu);
     if (pass > ALONG) return;
-    long to = (line * w->blocks + number) * w->width + c;
     for (long i = 0; i < width; i++) {
         float sum = 0, square = 0;
         for (long f = i; f < span; f += width) {
@@ -231,17 +242,16 @@ static void run(Work *w, int pass, int threads) {
 INLINE void join_spread(Work *w, long image, double *to, const double *mean, const int plain) {
     for (long c = 0; c < w->s.channels; c++) to[c] = 0;
     for (long b = 0; b < w->blocks; b++) {
-        long first = start_of(w, b);
-        double n = start_of(w, b + 1) - first;
+        double n = start_of(w, b + 1) - start_of(w, b);
         for (long c = 0; c < w->s.channels; c++) {
             long line = plain ? image * w->s.channels + c : image, column = plain ? 0 : c;
-            long from = (line * w->blocks + b) * w->width + column;
-            double e = w->x[(line * w->s.rows + first) * w->width + column];
+            long place = (line * w->blocks + b) * w->width + column;
+            double e = w->from[place];
             if (mean) {
                 e -= mean[c];
-                to[c] += w->square[from] + (2 * w->sum[from] + n * e) * e;
+                to[c] += w->square[place] + (2 * w->sum[place] + n * e) * e;
             } else {
-                to[c] += n * e + w->sum[from];
+                to[c] += n * e + w->sum[place];
             }
         }
     }
@@ -253,9 +263,9 @@ INLINE void join_along(Work *w, long image, double *total, double *along, const 
     for (long b = 0; b < w->blocks; b++)
         for (long c = 0; c < w->s.channels; c++) {
             long line = plain ? image * w->s.channels + c : image, column = plain ? 0 : c;
-            long from = (line * w->blocks + b) * w->width + column;
-            total[c] += w->sum[from];
-            along[c] += w->square[from];
+            long place = (line * w->blocks + b) * w->width + column;
+            total[c] += w->sum[place];
+            along[c] += w->square[place];
         }
 }
 
