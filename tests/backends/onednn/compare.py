@@ -243,6 +243,10 @@ def check_case(
     fine = COARSER.get(type(op).__name__, FINE)
     results = zip(run.outputs, wanted.outputs, wanted.own, floors(op, arrays), strict=False)
     for k, (y, w, own, floor) in enumerate(results):
+        if w.dtype.kind == "i":
+            assert y.dtype == w.dtype, f"output {k}: dtype {y.dtype}"
+            assert np.array_equal(y, w), f"output {k}: other indices"
+            continue
         same(f"output {k}", y, w, own, fine, floor)
     for layout in gy_layouts:
         gys = run.upstream(rng, layout, wanted.kink)

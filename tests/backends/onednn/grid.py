@@ -298,7 +298,7 @@ def _max_pool(rng: Rng, name: str) -> Case:
     d, settings = _pool(rng)
     spread = (1,) * d if rng.random() < 0.85 else tuple(int(n) for n in rng.integers(1, 4, d))
     ceil = bool(rng.random() < 0.4)
-    indices = [bool(rng.random() < 0.1)] if name == "MaxPool" else []
+    indices = [bool(rng.random() < 0.2)] if name == "MaxPool" else []
     shape = (*images(rng), pick(rng, CHANNELS), *sizes(rng, d))
     draw = whole if rng.random() < 0.4 else normal
     return OPS[name](*settings, spread, ceil, *indices), (draw(rng, shape),)
@@ -312,17 +312,20 @@ def _avg_pool(rng: Rng, name: str) -> Case:
     return OPS[name](*settings, *more), (normal(rng, shape),)
 
 
-@grid("AdaptiveAvgPool")
+@grid("AdaptiveAvgPool", "AdaptiveMaxPool")
 def _adaptive(rng: Rng, name: str) -> Case:
     d = int(pick(rng, (1, 2, 2, 3)))
     size = sizes(rng, d)
     divisors = [[k for k in range(1, n + 1) if n % k == 0] for n in size]
     out: list[Any] = [int(pick(rng, k)) for k in divisors]
-    if rng.random() < 0.2:
-        out = [int(rng.integers(1, n + 1)) for n in size]
+    if rng.random() < 0.5:
+        out = [int(rng.integers(1, n + 3)) for n in size]
     if rng.random() < 0.2:
         out[0] = None
-    return OPS[name](tuple(out)), (normal(rng, (*images(rng), pick(rng, CHANNELS), *size)),)
+    indices = [bool(rng.random() < 0.3)] if name == "AdaptiveMaxPool" else []
+    draw = whole if rng.random() < 0.4 else normal
+    x = draw(rng, (*images(rng), pick(rng, CHANNELS), *size))
+    return OPS[name](tuple(out), *indices), (x,)
 
 
 @grid("Interpolate")

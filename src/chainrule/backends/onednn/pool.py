@@ -35,11 +35,12 @@ from chainrule.backends.onednn.primitives import (
     describe,
 )
 from chainrule.backends.onednn.runtime import cached, planned_for, runtime, work
+from chainrule.backends.onednn.windows import Places, WindowPlan, plan_windows
 from chainrule.backends.onednn.winners import Winners, plan_winners
 from chainrule.engine.op import Array, Spec
 from chainrule.ops.fused import ReLUMaxPool
 from chainrule.ops.pool_average import AdaptiveAvgPool, AvgPool
-from chainrule.ops.pool_max import MaxPool
+from chainrule.ops.pool_max import AdaptiveMaxPool, MaxPool
 
 
 class PoolPlan:
@@ -61,6 +62,21 @@ class PoolPlan:
         more = (c.WORKSPACE,) if self.workspace else ()
         what = f"gradient of {self.what}"
         return Primitive(self._found[1], (c.DIFF_DST, c.DIFF_SRC, *more), what)
+
+    def forward(self, x: Array) -> tuple[Array, Array | None]:
+        """Give the channels-last y, and the workspace where there is one."""
+        y = empty_last(self.y)
+        workspace = np.empty(self.workspace, np.uint8) if self.workspace else None
+        more = () if workspace is None else (address(workspace),)
+        self.run_forward(address(x), address(y), *more)
+        return y, workspace
+
+    def backward(self, gy: Array, workspace: Array | None) -> Array:
+        """Give gx, channels-last."""
+        g, gx = to_last(gy), empty_last(self.x)
+        more = () if workspace is None else (address(workspace),)
+        self.run_backward(address(g), address(gx), *more)
+        return gx
 
 
 class Windows(NamedTuple):
@@ -101,18 +117,27 @@ def _batched(x: Array, d: int) -> Array:
 
 
 class Pool:
-    """What all pooling pairs share; a subclass gives the plan of an op on a shape."""
+    """What all pooling pairs share: our own plan of an op on a shape, or the library's."""
+
+    def own(self, op: Any, x: Shape) -> WindowPlan | None:
+        """Give our own plan for (N, C, *sizes), None where it cannot serve."""
+        raise NotImplementedError
 
     def windows(self, op: Any, x: Shape, y: Shape) -> Windows | None:
         """Say what to ask for (N, C, *sizes); None where the library cannot give it."""
-        raise NotImplementedError
+        return None
 
-    def plan(self, op: Any, x: Shape) -> PoolPlan | None:
+    def plan(self, op: Any, x: Shape) -> WindowPlan | PoolPlan | None:
         """Give the plan for (N, C, *sizes)."""
         return cached((op, x), lambda: self._find(op, x))
 
-    def _find(self, op: Any, x: Shape) -> PoolPlan | None:
+    def _find(self, op: Any, x: Shape) -> WindowPlan | PoolPlan | None:
         y = op.infer(Spec(x, FLOAT32))[0].shape
+        if 0 in y:
+            return None
+        plan = self.own(op, x)
+        if plan is not None:
+            return plan
         windows = self.windows(op, x, y)
         return None if windows is None else _build(x, y, windows)
 
@@ -121,51 +146,24 @@ class Pool:
         return len(op.kernel)
 
     def supports(self, op: Any, arrays: Sequence[Array]) -> bool:
-        """Float32, nothing empty, and windows that the library has."""
+        """Float32, nothing empty, and windows that we or the library have."""
         x = arrays[0]
         return is_float32(x) and self.plan(op, _batched(x, self.axes(op)).shape) is not None
-
-    def _run(self, op: Any, x: Array) -> tuple[Array, Any]:
-        """Give y with the batch's axis, and the workspace."""
-        plan = self.plan(op, x.shape)
-        assert plan is not None
-        y = empty_last(plan.y)
-        if not plan.workspace:
-            plan.run_forward(address(x), address(y))
-            return y, None
-        workspace = np.empty(plan.workspace, np.uint8)
-        plan.run_forward(address(x), address(y), address(workspace))
-        return y, workspace
-
-    def _back(self, op: Any, shape: Shape, workspace: Any, g: Array) -> Array:
-        plan = self.plan(op, shape)
-        assert plan is not None
-        g, gx = to_last(g), empty_last(shape)
-        more = () if workspace is None else (address(workspace),)
-        plan.run_backward(address(g), address(gx), *more)
-        return gx
-
-    def forward(self, op: Any, arrays: Sequence[Array]) -> tuple[tuple[Array, ...], Any]:
-        """Give y channels-last; save the workspace and x's shape."""
-        x = to_last(_batched(arrays[0], self.axes(op)))
-        y, workspace = self._run(op, x)
-        return (y if arrays[0].ndim == y.ndim else y[0],), (x.shape, workspace)
-
-    def backward(
-        self, op: Any, saved: Any, gy: Any, needs: tuple[bool, ...]
-    ) -> tuple[Array | None, ...]:
-        """Give gx channels-last."""
-        shape, workspace = saved
-        gx = self._back(op, shape, workspace, _batched(gy, self.axes(op)))
-        return (gx if gy.ndim == gx.ndim else gx[0],)
 
 
 @ONEDNN.kernel(MaxPool)
 class MaxPoolPair(Pool):
-    """MaxPool without indices or dilation (which the library has as a slow reference).
+    """MaxPool; the library has no indices and no fast dilation.
 
-    oneDNN's drops NaN and gives -3.4e38 for windows of -inf: such inputs go to the reference.
+    The library's drops NaN and gives -3.4e38 for windows of -inf: without our kernels such inputs
+    go to the reference.
     """
+
+    relu = False
+
+    def own(self, op: Any, x: Shape) -> WindowPlan | None:
+        """Pool over any windows."""
+        return plan_windows(op._windows(x[2:]), x, indices=op.indices)
 
     def windows(self, op: MaxPool, x: Shape, y: Shape) -> Windows | None:
         """Ask for the largest, where neither indices nor gaps are wanted."""
@@ -174,27 +172,32 @@ class MaxPoolPair(Pool):
         return Windows(c.POOLING_MAX, op.kernel, op.stride, op.padding)
 
     def forward(self, op: Any, arrays: Sequence[Array]) -> tuple[tuple[Array, ...], Any]:
-        """Give y channels-last; by the reference what is not finite."""
+        """Give y channels-last, and with indices the winners' places."""
         x = to_last(_batched(arrays[0], self.axes(op)))
         found = self._largest(op, x)
         if found is None:
             return run_reference(op, arrays)
         y, saved = found
-        y = y if arrays[0].ndim == y.ndim else y[0]
-        note_finite(y)
-        return (y,), saved
-
-    relu = False
+        outputs = (y, saved.entries.astype(np.int64)) if op.indices else (y,)
+        return tuple([a if arrays[0].ndim == a.ndim else a[0] for a in outputs]), saved
 
     def _largest(self, op: Any, x: Array) -> tuple[Array, Any] | None:
-        """Give y and what the backward needs; None where x is not finite."""
-        plan = plan_winners(op, x.shape)
-        if plan is not None:
-            return plan.forward(x, self.relu)
+        """Give y and what the backward needs; None where it is for the reference."""
+        side_by_side = plan_winners(op, x.shape)
+        found = side_by_side and side_by_side.forward(x, self.relu)
+        if found:
+            return found
+        plan = self.plan(op, x.shape)
+        if isinstance(plan, WindowPlan):
+            return plan.largest(x, self.relu)
+        assert plan is not None
         if not finite(x):
             return None
-        y, workspace = self._run(op, x)
-        return y, (x.shape, workspace)
+        y, workspace = plan.forward(x)
+        note_finite(y)
+        if self.relu:
+            relu_in_place(y)
+        return y, (plan, workspace, y if self.relu else None)
 
     def backward(
         self, op: Any, saved: Any, gy: Any, needs: tuple[bool, ...]
@@ -202,39 +205,48 @@ class MaxPoolPair(Pool):
         """Give gx channels-last."""
         if isinstance(saved, ByReference):
             return reference_backward(op, saved, gy, needs)
-        if isinstance(saved, Winners):
-            gx = saved.plan.backward(saved.entries, _batched(gy, self.axes(op)))
-            return (gx if gy.ndim == gx.ndim else gx[0],)
-        return super().backward(op, saved, gy, needs)
+        gy = gy[0] if op.indices else gy
+        g = _batched(gy, self.axes(op))
+        if isinstance(saved, Places | Winners):
+            gx = saved.plan.winners_gradient(saved.entries, g)
+        else:
+            plan, workspace, y = saved
+            gx = plan.backward(g if y is None else relu_gradient(y, g), workspace)
+        return (gx if gy.ndim == gx.ndim else gx[0],)
 
 
 @ONEDNN.kernel(ReLUMaxPool)
 class ReLUMaxPoolPair(MaxPoolPair):
-    """ReLUMaxPool: the pooling, and ReLU in the memory of its result."""
+    """ReLUMaxPool: the pooling, and ReLU in the same pass or in the memory of its result."""
 
     relu = True
 
-    def forward(self, op: Any, arrays: Sequence[Array]) -> tuple[tuple[Array, ...], Any]:
-        """Give y channels-last; save it too, since its zeros are where no gradient passes."""
-        (y,), saved = super().forward(op, arrays)
-        if isinstance(saved, ByReference | Winners):
-            return (y,), saved
-        relu_in_place(y)
-        return (y,), (*saved, y)
 
-    def backward(
-        self, op: Any, saved: Any, gy: Any, needs: tuple[bool, ...]
-    ) -> tuple[Array | None, ...]:
-        """Stop the gradient where y is 0, then go to the winners."""
-        if isinstance(saved, ByReference | Winners):
-            return super().backward(op, saved, gy, needs)
-        shape, workspace, y = saved
-        return super().backward(op, (shape, workspace), relu_gradient(y, gy), needs)
+@ONEDNN.kernel(AdaptiveMaxPool)
+class AdaptiveMaxPoolPair(MaxPoolPair):
+    """AdaptiveMaxPool, by our kernel alone."""
+
+    def axes(self, op: AdaptiveMaxPool) -> int:
+        """Give the number of spatial axes."""
+        return len(op.output_size)
+
+    def windows(self, op: Any, x: Shape, y: Shape) -> None:
+        """Ask the library for nothing."""
 
 
 @ONEDNN.kernel(AvgPool)
 class AvgPoolPair(Pool):
-    """AvgPool whose divisor is the window's size, with or without its padding."""
+    """AvgPool; the library's divisor is the window's size, with or without its padding."""
+
+    def own(self, op: Any, x: Shape) -> WindowPlan | None:
+        """Pool over any windows."""
+        windows = op._windows(x[2:])
+        if op.divisor_override is None:
+            counts = [w.lengths(op.count_include_pad) for w in windows]
+        else:
+            counts = [np.ones(w.out) for w in windows]
+            counts[0] *= op.divisor_override
+        return plan_windows(windows, x, counts)
 
     def windows(self, op: AvgPool, x: Shape, y: Shape) -> Windows | None:
         """Ask for the average with the padding or without."""
@@ -248,18 +260,40 @@ class AvgPoolPair(Pool):
         beyond = any(far > pad for far, pad in zip(reach(x, y, asked), op.padding, strict=True))
         return None if beyond else asked
 
+    def forward(self, op: Any, arrays: Sequence[Array]) -> tuple[tuple[Array, ...], Any]:
+        """Give y channels-last; save the plan."""
+        x = to_last(_batched(arrays[0], self.axes(op)))
+        plan = self.plan(op, x.shape)
+        assert plan is not None
+        y = plan.forward(x)[0] if isinstance(plan, PoolPlan) else plan.average(x)
+        return (y if arrays[0].ndim == y.ndim else y[0],), plan
+
+    def backward(
+        self, op: Any, saved: Any, gy: Any, needs: tuple[bool, ...]
+    ) -> tuple[Array | None, ...]:
+        """Give gx channels-last."""
+        g = _batched(gy, self.axes(op))
+        own = isinstance(saved, WindowPlan)
+        gx = saved.average_gradient(g) if own else saved.backward(g, None)
+        return (gx if gy.ndim == gx.ndim else gx[0],)
+
 
 @ONEDNN.kernel(AdaptiveAvgPool)
-class AdaptiveAvgPoolPair(Pool):
-    """AdaptiveAvgPool whose windows are all alike: sizes that the output's divide."""
+class AdaptiveAvgPoolPair(AvgPoolPair):
+    """AdaptiveAvgPool; the library needs sizes that the output's divide."""
+
+    def own(self, op: Any, x: Shape) -> WindowPlan | None:
+        """Pool over any windows."""
+        windows = op._windows(x)
+        return plan_windows(windows, x, [w.lengths() for w in windows])
 
     def axes(self, op: AdaptiveAvgPool) -> int:
         """Give the number of spatial axes."""
         return len(op.output_size)
 
-    def windows(self, op: AdaptiveAvgPool, x: Shape, y: Shape) -> Windows | None:
+    def windows(self, op: Any, x: Shape, y: Shape) -> Windows | None:
         """Ask for averages over equal windows."""
-        if 0 in y or any(size % out for size, out in zip(x[2:], y[2:], strict=True)):
+        if any(size % out for size, out in zip(x[2:], y[2:], strict=True)):
             return None
         kernel = tuple([size // out for size, out in zip(x[2:], y[2:], strict=True)])
         return Windows(c.POOLING_AVG_EXCLUDE_PADDING, kernel, kernel, (0,) * len(kernel))

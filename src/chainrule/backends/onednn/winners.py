@@ -7,7 +7,7 @@ remembers its winner.
 from __future__ import annotations
 
 from math import prod
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from chainrule.backends.onednn.own import INT, POINTER, have_kernels, kernel, la
 from chainrule.backends.onednn.primitives import Shape
 from chainrule.backends.onednn.runtime import Current, cached, planned_for, work
 from chainrule.engine.op import Array, Spec
+from chainrule.ops.fused import ReLUMaxPool
 from chainrule.ops.pool_max import MaxPool
 
 
@@ -39,7 +40,7 @@ class WinnersPlan:
         self._backward = kernel("pool_max_back", *[POINTER] * 4, INT, half=few)
 
     def forward(self, x: Array, relu: bool) -> tuple[Array, Winners] | None:
-        """Give y and the winners; None where x is not finite, which is for the reference."""
+        """Give y and the winners; None where x is not finite, which is not for this kernel."""
         y, entries = empty_last(self.y), np.empty(self._entries, np.uint8)
         ends = address(x), address(y), address(entries)
         if self._forward(self._sizes, *ends, relu, self._threads):
@@ -47,7 +48,7 @@ class WinnersPlan:
         note_finite(y)
         return y, Winners(self, entries)
 
-    def backward(self, entries: Array, gy: Array) -> Array:
+    def winners_gradient(self, entries: Array, gy: Array) -> Array:
         """Give gx."""
         g, gx = to_last(gy), empty_last(self.x)
         ends = address(g), address(entries), address(gx)
@@ -55,13 +56,15 @@ class WinnersPlan:
         return gx
 
 
-def plan_winners(op: MaxPool, x: Shape) -> WinnersPlan | None:
+def plan_winners(op: Any, x: Shape) -> WinnersPlan | None:
     """Give the plan for (N, C, H, W), None where windows overlap or there are no kernels."""
     return cached(("winners", op, x), lambda: _build(op, x))
 
 
-def _build(op: MaxPool, x: Shape) -> WinnersPlan | None:
-    plain = len(op.kernel) == 2 and op.stride == op.kernel and not any(op.padding)
+def _build(op: Any, x: Shape) -> WinnersPlan | None:
+    if type(op) not in (MaxPool, ReLUMaxPool) or len(op.kernel) != 2 or max(op.dilation) > 1:
+        return None
+    plain = op.stride == op.kernel and not any(op.padding) and not op.indices
     if not have_kernels() or not plain or op.ceil_mode or prod(op.kernel) > 255:
         return None
     y = op.infer(Spec(x, FLOAT32))[0].shape
