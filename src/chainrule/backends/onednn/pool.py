@@ -1,4 +1,4 @@
-"""Pooling: largest values with a workspace that knows the winners, and averages."""
+"""Pooling: largest values and averages, by our own kernels; without them what the library has."""
 
 from __future__ import annotations
 
@@ -225,6 +225,8 @@ class ReLUMaxPoolPair(MaxPoolPair):
 @ONEDNN.kernel(AdaptiveMaxPool)
 class AdaptiveMaxPoolPair(MaxPoolPair):
     """AdaptiveMaxPool, by our kernel alone."""
+
+    otherwise = None
 
     def axes(self, op: AdaptiveMaxPool) -> int:
         """Give the number of spatial axes."""

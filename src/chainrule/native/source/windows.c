@@ -105,16 +105,19 @@ INLINE void sum(const Place *o, vec *strange, const int weighted, TYPES) {
     LINES {
         const float *in = o->in + (o->d.from[i] + o->h.from[j]) * o->channels;
         float line_weight = weighted ? o->d.weight[i] * o->h.weight[j] : 1;
+        vec line[BLOCK];
+        EACH line[v] = spread(-0.0f);
         for (long k = first; k < end;) {
-            vec line[BLOCK];
-            EACH line[v] = spread(-0.0f);
+            vec piece[BLOCK];
+            EACH piece[v] = spread(-0.0f);
             for (long stop = smaller(k + PIECE, end); k < stop; k++) {
                 const float *x = in + o->w.from[k] * o->channels;
                 vec weight = spread(weighted ? line_weight * o->w.weight[k] : 1);
-                EACH line[v] += get(o, x + v * LANES, whole) * weight;
+                EACH piece[v] += get(o, x + v * LANES, whole) * weight;
             }
-            EACH total[v] += line[v];
+            EACH line[v] += piece[v];
         }
+        EACH total[v] += line[v];
     }
     float count = weighted ? 1 : o->count * o->w.weight[o->t], inverse = 1 / count;
     EACH {
