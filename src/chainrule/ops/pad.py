@@ -132,7 +132,7 @@ class PadBorder(Op):
         y = x
         for d, (a, b) in enumerate(widths(self.pad, x.ndim)):
             if a or b:
-                source = self._sources(x.shape[d], a, b)
+                source = self.sources(x.shape[d], a, b)
                 longer = xp.empty_like(y, shape=(*y.shape[:d], len(source), *y.shape[d + 1 :]))
                 longer[...] = y[part(d, source)]
                 y = longer
@@ -141,7 +141,7 @@ class PadBorder(Op):
     def backward(self, xp: Any, shape: Any, gy: Any, needs: tuple[bool, ...]) -> tuple[Any, ...]:
         for d, (a, b) in enumerate(widths(self.pad, len(shape))):
             if a or b:
-                source = self._sources(shape[d], a, b)
+                source = self.sources(shape[d], a, b)
                 left, right = max(a, 0), len(source) - max(b, 0)
                 gx = xp.zeros_like(gy, shape=(*gy.shape[:d], shape[d], *gy.shape[d + 1 :]))
                 gx[part(d, source[left:right])] = gy[part(d, slice(left, right))]
@@ -151,7 +151,7 @@ class PadBorder(Op):
                 gy = gx
         return (gy,)
 
-    def _sources(self, n: int, a: int, b: int) -> list[int]:
+    def sources(self, n: int, a: int, b: int) -> list[int]:
         """Give for each place along a padded axis of n elements where its value comes from."""
         if self.mode == "circular":
             kept = n + min(a, 0) + min(b, 0)

@@ -220,6 +220,22 @@ def _cat(rng: Rng, name: str) -> Case:
     return OPS[name](dim), tuple(arrays)
 
 
+@grid("Pad")
+def _pad(rng: Rng, name: str) -> Case:
+    shape = any_shape(rng) or (3,)
+    count = int(rng.integers(0, len(shape) + 1))
+    pad = tuple(int(n) for n in rng.integers(-2, 4, 2 * count) * (rng.random(2 * count) < 0.6))
+    return OPS[name](pad, pick(rng, (0.0, 1.5))), (normal(rng, shape),)
+
+
+@grid("PadBorder")
+def _pad_border(rng: Rng, name: str) -> Case:
+    d = int(rng.integers(1, 4))
+    shape = (*(2, pick(rng, CHANNELS))[int(rng.integers(2)) :], *sizes(rng, d))
+    pad = tuple(int(n) for n in rng.integers(-1, 5, 2 * d) * (rng.random(2 * d) < 0.8))
+    return OPS[name](pad, pick(rng, ("reflect", "replicate", "circular"))), (normal(rng, shape),)
+
+
 # Products
 
 
@@ -331,7 +347,7 @@ def _adaptive(rng: Rng, name: str) -> Case:
 @grid("Interpolate")
 def _interpolate(rng: Rng, name: str) -> Case:
     d = int(pick(rng, (1, 2, 2, 3)))
-    mode = pick(rng, ("linear", "linear", "nearest", "nearest-exact", "nearest", "cubic"))
+    mode = pick(rng, ("linear", "nearest", "nearest-exact", "cubic"))
     size = sizes(rng, d)
     out = tuple(int(n) * pick(rng, (1, 2, 2, 3)) for n in size)
     if rng.random() < 0.5:

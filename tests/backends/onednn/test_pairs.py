@@ -6,7 +6,6 @@ import itertools
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,7 @@ import pytest
 from chainrule.engine.dispatch import Backend
 from chainrule.engine.op import OPS, Op
 from chainrule.ops.resample_weights import nearest
+from chainrule.engine.op import OPS, Op, Spec
 from tests.backends.onednn.compare import Declined, Run, check_case, select
 from tests.backends.onednn.conftest import BACKEND
 from tests.backends.onednn.grid import GRID, LAYOUTS, cases, laid_out, pick
@@ -49,27 +49,30 @@ def _slow_axis(op: Any, arrays: Sequence[np.ndarray]) -> bool:
 
 def _moved(op: Any, arrays: Sequence[np.ndarray]) -> list[Any]:
     return [r for r in op.rules(arrays[0].shape[2:], "f") if r.n != r.m]
+def _beyond_padding(op: Any, arrays: Sequence[np.ndarray]) -> bool:
+    x = arrays[0]
+    d = len(op.kernel)
+    (y,) = op.infer(Spec(x.shape, x.dtype))
+    axes = zip(x.shape[-d:], y.shape[-d:], op.kernel, op.stride, op.padding, strict=True)
+    return any((out - 1) * s + k - size - p > p for size, out, k, s, p in axes)
 
 
-def _scaled_otherwise(op: Any, arrays: Sequence[np.ndarray]) -> bool:
-    rules = _moved(op, arrays)
-    return op.mode == "linear" and any(r.scale and r.n * r.scale != r.m for r in rules)
+def _ragged(op: Any, arrays: Sequence[np.ndarray]) -> bool:
+    sizes = arrays[0].shape[-len(op.output_size) :]
+    return any(out and n % out for n, out in zip(sizes, op.output_size, strict=True))
 
 
-def _rounded(op: Any, arrays: Sequence[np.ndarray]) -> bool:
-    """The library divides last, and so rounds otherwise, but where n/m is a binary fraction."""
-    ratios = [Fraction(r.n, r.m) for r in _moved(op, arrays)]
-    return op.mode == "linear" and any(r.denominator & (r.denominator - 1) for r in ratios)
+def _all_stay(op: Any, arrays: Sequence[np.ndarray]) -> bool:
+    return all(rule.keeps for rule in op.rules(arrays[0].shape[2:], "f"))
 
 
-def _elsewhere(op: Any, arrays: Sequence[np.ndarray]) -> bool:
-    """The library copies from floor((i + 1/2) n/m): "nearest" mostly from another place."""
-    if not op.mode.startswith("nearest"):
-        return False
-    return any(
-        nearest(r).tolist() != [(2 * i + 1) * r.n // (2 * r.m) for i in range(r.m)]
-        for r in op.rules(arrays[0].shape[2:], "f")
-    )
+def _no_widths(op: Any, arrays: Sequence[np.ndarray]) -> bool:
+    return not any(op.pad)
+
+
+def _cropped_away(op: Any, arrays: Sequence[np.ndarray]) -> bool:
+    (y,) = op.infer(Spec(arrays[0].shape, arrays[0].dtype))
+    return 0 in y.shape
 
 
 REASONS: dict[str, dict[str, Callable[[Any, Sequence[np.ndarray]], bool]]] = {
@@ -134,6 +137,19 @@ REASONS: dict[str, dict[str, Callable[[Any, Sequence[np.ndarray]], bool]]] = {
         "a rounded ratio": _rounded,
         "places that fall elsewhere": _elsewhere,
     },
+    "MaxPool": {
+        "indices": lambda op, _: op.indices,
+        "dilated": lambda op, _: max(op.dilation) > 1,
+    },
+    "ReLUMaxPool": {"dilated": lambda op, _: max(op.dilation) > 1},
+    "AvgPool": {
+        "a divisor of its own": lambda op, _: op.divisor_override is not None,
+        "windows beyond the padding": lambda op, a: op.count_include_pad and _beyond_padding(op, a),
+    },
+    "AdaptiveAvgPool": {"windows of several sizes": _ragged},
+    "Interpolate": {"gaps": _gaps, "nothing to do": _all_stay},
+    "Pad": {"gaps": _gaps, "nothing to do": _no_widths, "nothing left": _cropped_away},
+    "PadBorder": {"gaps": _gaps, "nothing to do": _no_widths, "nothing left": _cropped_away},
     "BatchNorm": {},
     "BatchNormReLU": {},
     "LocalResponseNorm": {

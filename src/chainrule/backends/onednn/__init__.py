@@ -33,8 +33,8 @@ if _found.library is not None:
         pieces,
         pool,
         prelu,
-        resample,
         softmax,
+        taps,
     )
 
     BACKEND = ONEDNN

@@ -136,6 +136,18 @@ def laid_as(x: Array, g: Array) -> Array:
     return copy
 
 
+def empty_laid(shape: Shape, last: bool) -> Array:
+    """Allocate float32 channels-last, or in C order."""
+    return empty_last(shape) if last else np.empty(shape, FLOAT32)
+
+
+def in_layout(x: Array, last: bool) -> Array:
+    """Give x channels-last, or in C order: itself, or a copy, which is counted."""
+    if is_last(x) if last else x.flags.c_contiguous:
+        return x
+    return laid_as(empty_laid(x.shape, last), x)
+
+
 # Parameters
 
 

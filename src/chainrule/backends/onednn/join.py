@@ -7,17 +7,14 @@ from ctypes import c_void_p
 from math import prod
 from typing import Any
 
-import numpy as np
-
 from chainrule.backends.onednn import constants as c
 from chainrule.backends.onednn.arrays import (
-    FLOAT32,
     address,
-    empty_last,
+    empty_laid,
+    in_layout,
     is_dense,
     is_float32,
     is_last,
-    laid_as,
     reorder,
 )
 from chainrule.backends.onednn.backend import ONEDNN, Limits
@@ -44,10 +41,6 @@ def _prefers_last(arrays: Sequence[Array]) -> bool:
         if a.ndim > 2 and a.flags.c_contiguous != is_last(a):
             return is_last(a)
     return arrays[0].ndim > 2
-
-
-def _empty(shape: Shape, last: bool) -> Array:
-    return empty_last(shape) if last else np.empty(shape, FLOAT32)
 
 
 def _joined(shapes: Sequence[Shape], dim: int) -> Shape:
@@ -92,8 +85,8 @@ class CatPair:
         shapes = tuple([a.shape for a in arrays])
         plan = _plan(shapes, op.dim, last)
         assert plan is not None
-        y = _empty(_joined(shapes, op.dim), last)
-        parts = [_in_order(a, last) for a in arrays]
+        y = empty_laid(_joined(shapes, op.dim), last)
+        parts = [in_layout(a, last) for a in arrays]
         plan(*[address(a) for a in parts], address(y))
         return (y,), (shapes, last)
 
@@ -102,7 +95,7 @@ class CatPair:
     ) -> tuple[Array | None, ...]:
         """Copy each part of gy into an array of its own."""
         shapes, last = saved
-        g = _in_order(gy, last)
+        g = in_layout(gy, last)
         start = address(g)
         gradients: list[Array | None] = []
         for shape, need in zip(shapes, needs, strict=True):
@@ -119,13 +112,6 @@ class CatPair:
             lambda: reorder(strided(shape, steps), _layout(shape, last), what),
             work(2 * prod(shape)),
         )
-        gx = _empty(shape, last)
+        gx = empty_laid(shape, last)
         copy(start, address(gx))
         return gx
-
-
-def _in_order(x: Array, last: bool) -> Array:
-    """Give x in the layout that is asked for: itself, or a copy, which is counted."""
-    if last:
-        return x if is_last(x) else laid_as(_empty(x.shape, True), x)
-    return x if x.flags.c_contiguous else laid_as(_empty(x.shape, False), x)

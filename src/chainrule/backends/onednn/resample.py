@@ -1,4 +1,4 @@
-"""Resampling: linear between neighbours, and by copies, in either layout."""
+"""Resampling by oneDNN, where there are no kernels: linear between neighbours, and by copies."""
 
 from __future__ import annotations
 
@@ -18,7 +18,6 @@ from chainrule.backends.onednn.arrays import (
     to_last,
 )
 from chainrule.backends.onednn.backend import (
-    ONEDNN,
     ByReference,
     reference_backward,
     run_reference,
@@ -75,7 +74,6 @@ def _build(op: Interpolate, x: Shape, last: bool) -> PoolPlan | None:
     return None if backward is None else PoolPlan((forward, backward), x, y, f"{op} of {x}")
 
 
-@ONEDNN.kernel(Interpolate)
 class InterpolatePair:
     """Interpolate, linear or nearest, where the sizes alone say where the places lie.
 
