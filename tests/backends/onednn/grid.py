@@ -362,6 +362,20 @@ def _interpolate(rng: Rng, name: str) -> Case:
     return OPS[name](out, mode, *more, scales), (normal(rng, shape),)
 
 
+@grid("GridSample")
+def _grid_sample(rng: Rng, name: str) -> Case:
+    """Places inside and outside the image, away from kinks."""
+    d = int(pick(rng, (2, 2, 3)))
+    mode = pick(rng, ("bilinear", "nearest", "bicubic")[: 5 - d])
+    op: Any = OPS[name](mode, pick(rng, ("zeros", "border", "reflection")), bool(rng.integers(2)))
+    n, size, places = int(pick(rng, (1, 2, 3))), sizes(rng, d), sizes(rng, d)
+    along = []
+    for m in size[::-1]:
+        at = rng.integers(-m, 2 * m, (n, *places)) + rng.uniform(0.1, 0.4, (n, *places))
+        along.append(2 * at / max(1, m - 1) - 1 if op.align_corners else (2 * at + 1) / m - 1)
+    return op, (normal(rng, (n, pick(rng, CHANNELS), *size)), np.stack(along, -1, dtype=np.float32))
+
+
 # Normalisation
 
 

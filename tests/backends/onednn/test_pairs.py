@@ -148,6 +148,7 @@ REASONS: dict[str, dict[str, Callable[[Any, Sequence[np.ndarray]], bool]]] = {
     },
     "AdaptiveAvgPool": {"windows of several sizes": _ragged},
     "Interpolate": {"gaps": _gaps, "nothing to do": _all_stay},
+    "GridSample": {},
     "Pad": {"gaps": _gaps, "nothing to do": _no_widths, "nothing left": _cropped_away},
     "PadBorder": {"gaps": _gaps, "nothing to do": _no_widths, "nothing left": _cropped_away},
     "BatchNorm": {},

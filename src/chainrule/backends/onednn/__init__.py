@@ -26,6 +26,7 @@ if _found.library is not None:
         curves,
         dense,
         dropout,
+        grid_sample,
         join,
         norm,
         norm_images,
