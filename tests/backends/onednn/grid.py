@@ -236,6 +236,21 @@ def _pad_border(rng: Rng, name: str) -> Case:
     return OPS[name](pad, pick(rng, ("reflect", "replicate", "circular"))), (normal(rng, shape),)
 
 
+@grid("ChannelShuffle")
+def _channel_shuffle(rng: Rng, name: str) -> Case:
+    groups, each = (int(pick(rng, (1, 2, 3, 4, 8, 16))) for _ in range(2))
+    shape = (int(pick(rng, (1, 2, 3))), groups * each, *sizes(rng, int(rng.integers(1, 4))))
+    return OPS[name](groups), (normal(rng, shape),)
+
+
+@grid("PixelShuffle", "PixelUnshuffle")
+def _cells(rng: Rng, name: str) -> Case:
+    r, (h, w) = int(rng.integers(1, 4)), (int(n) for n in rng.integers(1, 12, 2))
+    n, c = int(pick(rng, (1, 2, 3))), pick(rng, CHANNELS)
+    shape = (c * r * r, h, w) if name == "PixelShuffle" else (c, h * r, w * r)
+    return OPS[name](r), (normal(rng, (*(n,) * int(rng.random() < 0.9), *shape)),)
+
+
 # Products
 
 

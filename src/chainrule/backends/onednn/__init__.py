@@ -34,6 +34,7 @@ if _found.library is not None:
         pieces,
         pool,
         prelu,
+        shuffle,
         softmax,
         taps,
     )
