@@ -18,6 +18,7 @@ from chainrule.backends.onednn.arrays import (
     reorder,
 )
 from chainrule.backends.onednn.backend import ONEDNN, Limits
+from chainrule.backends.onednn.own import INT, POINTER, have_kernels, kernel, sizes
 from chainrule.backends.onednn.primitives import (
     Primitive,
     Shape,
@@ -26,7 +27,7 @@ from chainrule.backends.onednn.primitives import (
     plain,
     strided,
 )
-from chainrule.backends.onednn.runtime import cached, runtime, work
+from chainrule.backends.onednn.runtime import Current, cached, planned_for, runtime, work
 from chainrule.engine.op import Array
 from chainrule.ops.join import Cat
 
@@ -65,6 +66,40 @@ def _build(shapes: tuple[Shape, ...], dim: int, last: bool) -> Primitive | None:
     return Primitive(description, (*args, c.DST), f"concatenation of {shapes} along axis {dim}")
 
 
+class Rows:
+    """Short rows by our own kernel: all parts in one pass, there and back."""
+
+    def __init__(self, rows: int, lengths: Sequence[int]) -> None:
+        self._sizes = sizes(rows, len(lengths), *lengths)
+        self._pointers = c_void_p * len(lengths)
+        self._threads = Current.thread.threads
+        self._run = kernel("join", *[POINTER] * 3, INT, INT)
+
+    def __call__(self, parts: Sequence[Array | None], whole: Array, apart: bool) -> None:
+        """Write the whole, or the parts that are not None."""
+        where = self._pointers(*[None if part is None else address(part) for part in parts])
+        self._run(self._sizes, where, address(whole), apart, self._threads)
+
+
+MANY, SHORT = 64, 1 << 13
+"""Rows from which, and numbers in each up to which, our kernel is the faster."""
+
+
+def _rows(shapes: tuple[Shape, ...], dim: int, last: bool) -> Rows | None:
+    return cached(("rows", shapes, dim, last), lambda: _build_rows(shapes, dim, last))
+
+
+def _build_rows(shapes: tuple[Shape, ...], dim: int, last: bool) -> Rows | None:
+    if last:
+        shapes = tuple([(n, *rest, channels) for n, channels, *rest in shapes])
+        dim = (0, len(shapes[0]) - 1, *range(1, len(shapes[0]) - 1))[dim]
+    rows, lengths = prod(shapes[0][:dim]), [prod(shape[dim:]) for shape in shapes]
+    if not have_kernels() or rows < MANY or sum(lengths) > SHORT:
+        return None
+    with planned_for(work(2 * rows * sum(lengths))):
+        return Rows(rows, lengths)
+
+
 @ONEDNN.kernel(Cat)
 class CatPair:
     """Cat of arrays that are laid out alike; the gradients' parts are dense again."""
@@ -77,16 +112,22 @@ class CatPair:
         if not all(is_dense(a) for a in arrays) or first.ndim > 5:
             return False
         shapes = tuple([a.shape for a in arrays])
-        return _plan(shapes, op.dim, _prefers_last(arrays)) is not None
+        last = _prefers_last(arrays)
+        found = _rows(shapes, op.dim, last) or _plan(shapes, op.dim, last)
+        return found is not None
 
     def forward(self, op: Cat, arrays: Sequence[Array]) -> tuple[tuple[Array, ...], Any]:
         """Give y in the first layout that is clear; save the shapes."""
         last = _prefers_last(arrays)
         shapes = tuple([a.shape for a in arrays])
-        plan = _plan(shapes, op.dim, last)
-        assert plan is not None
         y = empty_laid(_joined(shapes, op.dim), last)
         parts = [in_layout(a, last) for a in arrays]
+        rows = _rows(shapes, op.dim, last)
+        if rows is not None:
+            rows(parts, y, False)
+            return (y,), (shapes, last)
+        plan = _plan(shapes, op.dim, last)
+        assert plan is not None
         plan(*[address(a) for a in parts], address(y))
         return (y,), (shapes, last)
 
@@ -96,6 +137,12 @@ class CatPair:
         """Copy each part of gy into an array of its own."""
         shapes, last = saved
         g = in_layout(gy, last)
+        rows = _rows(shapes, op.dim, last)
+        if rows is not None:
+            ends = zip(shapes, needs, strict=True)
+            parts = tuple([empty_laid(shape, last) if need else None for shape, need in ends])
+            rows(parts, g, True)
+            return parts
         start = address(g)
         gradients: list[Array | None] = []
         for shape, need in zip(shapes, needs, strict=True):
