@@ -32,7 +32,7 @@ Needs = tuple[bool, ...]
 
 def need_index(op: Any, index: Spec, error: type[ChainruleError] = KindError) -> None:
     """Raise KindError (or another) unless the index is of int64 or int32."""
-    if index.dtype.name not in ("int64", "int32"):
+    if index.dtype.kind != "i" or index.dtype.itemsize < 4:
         hint = "convert it first: index.long()"
         raise failure(op, "an index of int64 or int32", error=error, hint=hint, index=index)
 

@@ -53,7 +53,12 @@ def select(backend: Backend, op: Op, arrays: Sequence[np.ndarray]) -> Kernel:
 
 
 def _double(a: Any) -> Any:
-    return None if a is None else np.asarray(a, np.float64)
+    return a if a is None or a.dtype.kind != "f" else np.asarray(a, np.float64)
+
+
+def differentiable(arrays: Sequence[np.ndarray]) -> tuple[bool, ...]:
+    """Tell which inputs can have gradients."""
+    return tuple(a.dtype.kind == "f" for a in arrays)
 
 
 class Reference:
@@ -93,6 +98,10 @@ def same(what: str, got: Any, wanted: Any, own: Any, fine: float = FINE, floor: 
         assert got is None, f"{what}: expected None"
         return
     assert type(got) is np.ndarray, f"{what}: expected an array, got {type(got)}"
+    if got.dtype.kind == "i":
+        assert got.dtype == np.asarray(wanted).dtype, what
+        assert np.array_equal(got, wanted), f"{what}: other places"
+        return
     assert got.dtype == np.float32, f"{what}: dtype {got.dtype}"
     assert got.shape == np.shape(wanted), f"{what}: shape {got.shape}, not {np.shape(wanted)}"
     if not got.size:
@@ -251,6 +260,7 @@ def check_case(
     for layout in gy_layouts:
         gys = run.upstream(rng, layout, wanted.kink)
         want = every_needs([a.dtype.kind == "f" for a in arrays], next(needs))
+        want = every_needs(differentiable(arrays), next(needs))
         gradients, (right, theirs) = run.backward(gys, want), wanted.backward(gys, want)
         parts = zip(gradients, right, theirs, floors(op, arrays, gys[0]), strict=False)
         for i, (g, w, own, floor) in enumerate(parts):

@@ -249,6 +249,84 @@ def _cells(rng: Rng, name: str) -> Case:
     n, c = int(pick(rng, (1, 2, 3))), pick(rng, CHANNELS)
     shape = (c * r * r, h, w) if name == "PixelShuffle" else (c, h * r, w * r)
     return OPS[name](r), (normal(rng, (*(n,) * int(rng.random() < 0.9), *shape)),)
+# Losses
+
+
+@grid("MSELoss", "L1Loss", "SmoothL1Loss", "HuberLoss")
+def _differences(rng: Rng, name: str) -> Case:
+    shape = any_shape(rng)
+    other = pick(rng, (shape,) * 9 + (shape[1:],))
+    width = [] if name in ("MSELoss", "L1Loss") else [pick(rng, (1.0, 0.5, 3.0))]
+    op = OPS[name](*width, pick(rng, ("none", "mean", "sum")))
+    return op, (whole(rng, shape), halves(rng, other) * np.float32(pick(rng, (1, 0.3))))
+
+
+@grid("BinaryCrossEntropyWithLogits", "SoftMarginLoss")
+def _logistic(rng: Rng, name: str) -> Case:
+    x = normal(rng, any_shape(rng)) * pick(rng, (1, 10))
+    t = rng.random(x.shape, np.float32)
+    odd = rng.random() < 0.1
+    weights = (1 + t,) if odd and name[0] == "B" else ()
+    t = t[0] if odd and name[0] == "S" and t.ndim else t
+    return OPS[name](pick(rng, ("none", "mean", "sum"))), (x, t, *weights)
+
+
+# Along an axis
+
+
+@grid("CumSum", "CumProd")
+def _running(rng: Rng, name: str) -> Case:
+    x = normal(rng, any_shape(rng) or (3,))
+    x = _away(x * np.float32(0.3), 0.7) if name == "CumProd" else x
+    if name == "CumProd" and rng.random() < 0.1:
+        x.flat[int(rng.integers(x.size))] = 0
+    return OPS[name](int(rng.integers(x.ndim))), (x,)
+
+
+def _once(rng: Rng, shape: tuple[int, ...]) -> np.ndarray:
+    """No value comes twice, so that their order is certain."""
+    size = prod(shape)
+    return ((rng.permutation(size) - size // 2) * 0.37).astype(np.float32).reshape(shape)
+
+
+@grid("Sort", "TopK")
+def _ordered(rng: Rng, name: str) -> Case:
+    x = _once(rng, any_shape(rng, 3) or (3,))
+    dim = int(rng.integers(x.ndim))
+    if name == "Sort":
+        return OPS[name](dim, bool(rng.random() < 0.5)), (x,)
+    k = 0 if rng.random() < 0.05 else int(rng.integers(1, x.shape[dim] + 1))
+    return OPS[name](k, dim, bool(rng.random() < 0.5)), (x,)
+
+
+@grid("Gather", "IndexSelect")
+def _by_index(rng: Rng, name: str) -> Case:
+    x = normal(rng, any_shape(rng, 3) or (3,))
+    dim, count = int(rng.integers(x.ndim)), int(rng.integers(1, 40))
+    shape = [count]
+    if name == "Gather":
+        shape = list(x.shape)
+        shape[dim] = count
+        if rng.random() < 0.2:
+            shape[dim - 1] = int(rng.integers(1, shape[dim - 1] + 1))
+    index = rng.integers(0, x.shape[dim], shape)
+    return OPS[name](dim), (x, index.astype(pick(rng, (np.int64, np.int32))))
+
+
+@grid("Embedding", "EmbeddingBag")
+def _table(rng: Rng, name: str) -> Case:
+    w = normal(rng, (int(rng.integers(1, 20)), int(rng.integers(1, 300))))
+    padding, often = int(rng.integers(-1, len(w))), bool(rng.random() < 0.1)
+    if name == "Embedding":
+        shape = tuple(int(n) for n in rng.integers(1, 12, int(rng.integers(0, 3))))
+        return OPS[name](padding, often), (rng.integers(0, len(w), shape), w)
+    count = int(rng.integers(1, 60))
+    offsets = np.sort(rng.integers(0, count + 1, int(rng.integers(1, 10))))
+    offsets[0] = 0
+    i = rng.integers(0, len(w), count)
+    mode = pick(rng, ("sum", "mean", "mean", "sum", "max"))
+    weights = (normal(rng, i.shape),) if mode == "sum" and rng.random() < 0.2 else ()
+    return OPS[name](mode, often, False, padding), (i, offsets, w, *weights)
 
 
 # Products
