@@ -16,17 +16,66 @@ from chainrule.errors import failure
 from chainrule.ops.arguments import axis, flag
 from chainrule.ops.broadcast import broadcast, reduced, sum_to, total
 from chainrule.ops.cast import promote
-from chainrule.ops.elementwise import add, sub
 from chainrule.ops.formulas import need_float, number, quiet
 from chainrule.ops.index import Index
+from chainrule.ops.loss import as_floats
 from chainrule.ops.matmul import product
-from chainrule.ops.vector_norm import VectorNorm, vector_norm
+from chainrule.ops.vector_norm import VectorNorm
 
 _AT_ONCE = 1 << 20
 """How many differences are held at once by `cdist`: bounds its memory."""
 
 _FEW = 25
 """Up to so many vectors on either side `cdist` subtracts, from there on it multiplies matrices."""
+
+
+@dataclass(frozen=True)
+class PairwiseDistance(Op):
+    """z = the p-norm of d = x - y + eps over the last axis.
+
+    gx = gz * the norm's derivative by d, gy = -gx.
+    """
+
+    p: float = 2.0
+    eps: float = 1e-6
+    keepdim: bool = False
+
+    @property
+    def name(self) -> str:
+        """The function's name."""
+        return "pairwise_distance"
+
+    def _norm(self, ndim: int) -> VectorNorm:
+        return VectorNorm((ndim - 1,) if ndim else (), self.p, self.keepdim)
+
+    def infer(self, x: Spec, y: Spec) -> tuple[Spec, ...]:
+        need_float(self, x)
+        shape = x.shape if x.shape == y.shape else broadcast(self, x1=x.shape, x2=y.shape)
+        return self._norm(len(shape)).infer(Spec(shape, x.dtype))
+
+    @quiet
+    def forward(self, xp: Any, x: Array, y: Array) -> tuple[tuple[Array, ...], Any]:
+        d = xp.asarray(x - y)
+        d += self.eps
+        outputs, saved = self._norm(d.ndim).forward(xp, d)
+        return outputs, (saved, x.shape, y.shape)
+
+    @quiet
+    def backward(self, xp: Any, saved: Any, gy: Any, needs: tuple[bool, ...]) -> tuple[Any, ...]:
+        kept, first, second = saved
+        (g,) = self._norm(kept[0].ndim).backward(xp, kept, gy, (True,))
+        if g is None:
+            return None, None
+        gx = sum_to(xp, g, first) if needs[0] else None
+        return gx, sum_to(xp, -g, second) if needs[1] else None
+
+    @classmethod
+    def samples(cls) -> Iterator[Sample]:
+        for p in (2.0, 1.0, 3.0, 1.5, inf):
+            yield Sample(cls(p), spaced(3, 4, grid=1.0), np.arange(12.0).reshape(3, 4) % 5)
+        yield Sample(cls(keepdim=True), normal(2, 3, 4), normal(3, 4))
+        yield Sample(cls(eps=0.5), normal(3, 1), normal(1, 4))
+        yield Sample(cls(), normal(), normal())
 
 
 @public
@@ -45,8 +94,8 @@ def pairwise_distance(
     tensor([5.0])
     """
     name = "pairwise_distance"
-    d = add(sub(x1, x2), number(eps, f"{name} eps"))
-    return vector_norm(d, number(p, f"{name} p"), -1, flag(keepdim, f"{name} keepdim"))
+    settings = number(p, f"{name} p"), number(eps, f"{name} eps"), flag(keepdim, f"{name} keepdim")
+    return apply(PairwiseDistance(*settings), *as_floats(name, x1, x2))
 
 
 @dataclass(frozen=True)

@@ -271,6 +271,14 @@ def _logistic(rng: Rng, name: str) -> Case:
     return OPS[name](pick(rng, ("none", "mean", "sum"))), (x, t, *weights)
 
 
+@grid("PairwiseDistance")
+def _distance(rng: Rng, name: str) -> Case:
+    x = normal(rng, any_shape(rng, 3) or (5,))
+    other = pick(rng, (x.shape,) * 9 + (x.shape[1:],))
+    settings = pick(rng, (2.0,) * 9 + (3.0,)), pick(rng, (1e-6, 0.1)), bool(rng.random() < 0.3)
+    return OPS[name](*settings), (x, normal(rng, other))
+
+
 # Along an axis
 
 

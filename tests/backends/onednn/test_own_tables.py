@@ -149,6 +149,16 @@ def test_rows(width: int) -> None:
             compare(EmbeddingBag(mode, False, last, 3), i.reshape(-1), offsets, w)
 
 
+@pytest.mark.parametrize("columns", [*range(1, 21), 33, 64, 130, 9000])
+def test_distances(columns: int) -> None:
+    rng = np.random.default_rng(columns)
+    x, y = rng.standard_normal((2, 5, columns)).astype(np.float32)
+    x[3, -1], y[4, 0], y[2] = np.nan, np.inf, x[2]
+    for keepdim in (False, True):
+        compare(OPS["PairwiseDistance"](2.0, 1e-3, keepdim), x, y)
+    compare(OPS["PairwiseDistance"](2.0, 0.0), x, y)
+
+
 WRONG = [
     ("Embedding", (), lambda w, i: (i, w)),
     ("IndexSelect", (0,), lambda w, i: (w, i)),

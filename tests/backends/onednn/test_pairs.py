@@ -144,8 +144,13 @@ REASONS: dict[str, dict[str, Callable[[Any, Sequence[np.ndarray]], bool]]] = {
         "samples weighed": lambda op, a: len(a) > 3,
     },
     "SoftMarginLoss": {"gaps": _gaps, "broadcast": _broadcast},
+    "PairwiseDistance": {
+        "gaps": lambda op, a: not all(x.flags.c_contiguous and x.ndim for x in a),
+        "broadcast": _broadcast,
+        "another norm": lambda op, _: op.p != 2,
+    },
     "CumSum": {"gaps": _gaps},
-    "CumProd": {"gaps": _gaps},
+    "CumProd": {"gaps": lambda op, a: _gaps(op, a) or not a[0].ndim},
     "Linear": {
         "a vector as weight": lambda op, a: a[1].ndim == 1,
         "a broadcast bias": lambda op, a: len(a) == 3 and a[2].shape != a[1].shape[:1],

@@ -27,6 +27,7 @@ if _found.library is not None:
         dense,
         dropout,
         grid_sample,
+        distance,
         join,
         losses,
         norm,
