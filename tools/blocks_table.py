@@ -241,6 +241,21 @@ TABLE: dict[str, list[Row]] = {
     ],
     "Normalisation, padding, resampling": [
         Row(
+            "Keras MaxPooling1D, MaxPooling2D, MaxPooling3D",
+            "nn.keras.MaxPooling2D",
+            "nn.keras.MaxPooling2D(3, 2, 'same')(t(2, 9, 9, 3))",
+        ),
+        Row(
+            "Keras AveragePooling1D, AveragePooling2D, AveragePooling3D",
+            "nn.keras.AveragePooling2D",
+            "nn.keras.AveragePooling2D(3, 2, 'same')(t(2, 9, 9, 3))",
+        ),
+        Row(
+            "Keras GlobalMaxPooling2D, GlobalAveragePooling2D",
+            "nn.keras.GlobalAveragePooling2D",
+            "nn.keras.GlobalAveragePooling2D()(t(2, 9, 9, 3))",
+        ),
+        Row(
             "SpatialCrossMapLRN, lrn",
             "nn.LocalResponseNorm",
             "nn.LocalResponseNorm(5)(t(2, 6, 4, 4))",

@@ -8,8 +8,28 @@ from typing import Any
 
 from chainrule.engine.op import FUNCTIONS
 from chainrule.engine.tensor import Tensor, apply, as_tensor
-from chainrule.errors import KindError, failure
+from chainrule.errors import failure
 from chainrule.nn import init
+from chainrule.nn.keras_pooling import (
+    FORMATS,
+    PADDINGS,
+    AveragePooling1D,
+    AveragePooling2D,
+    AveragePooling3D,
+    GlobalAveragePooling1D,
+    GlobalAveragePooling2D,
+    GlobalAveragePooling3D,
+    GlobalMaxPooling1D,
+    GlobalMaxPooling2D,
+    GlobalMaxPooling3D,
+    MaxPooling1D,
+    MaxPooling2D,
+    MaxPooling3D,
+    Size,
+    channels_first,
+    channels_last,
+    word,
+)
 from chainrule.nn.lazy import Lazy
 from chainrule.nn.linear import count
 from chainrule.ops.arguments import int_tuple
@@ -17,9 +37,21 @@ from chainrule.ops.conv import Conv, at_least
 from chainrule.ops.softmax import log_softmax, softmax
 from chainrule.ops.window import Pads, same_padding
 
-Size = int | Sequence[int]
-
-FORMATS = ("channels_last", "channels_first")
+__all__ = [
+    "AveragePooling1D",
+    "AveragePooling2D",
+    "AveragePooling3D",
+    "Conv2D",
+    "GlobalAveragePooling1D",
+    "GlobalAveragePooling2D",
+    "GlobalAveragePooling3D",
+    "GlobalMaxPooling1D",
+    "GlobalMaxPooling2D",
+    "GlobalMaxPooling3D",
+    "MaxPooling1D",
+    "MaxPooling2D",
+    "MaxPooling3D",
+]
 
 _SPECIAL: dict[str, Callable[[Tensor], Tensor] | None] = {
     "linear": None,
@@ -77,8 +109,8 @@ class Conv2D(Lazy):
         self.kernel_size = at_least(kernel_size, 2, 1, "Conv2D kernel_size")
         self.strides = at_least(strides, 2, 1, "Conv2D strides")
         self.dilation_rate = at_least(dilation_rate, 2, 1, "Conv2D dilation_rate")
-        self.padding = _word("padding", padding, ("valid", "same"))
-        self.data_format = _word("data_format", data_format or FORMATS[0], FORMATS)
+        self.padding = word("Conv2D padding", padding, PADDINGS)
+        self.data_format = word("Conv2D data_format", data_format or FORMATS[0], FORMATS)
         self.activation = _checked(activation)
         self.use_bias = bool(use_bias)
         if max(self.strides) > 1 and max(self.dilation_rate) > 1:
@@ -115,11 +147,8 @@ class Conv2D(Lazy):
 
     def forward(self, input: Tensor) -> Tensor:
         """Convolve: (N, H, W, C) -> (N, H', W', filters), or in the other format."""
-        x, last = as_tensor(input, "Conv2D"), self.data_format == "channels_last"
-        if x.ndim != 4:
-            rule = "images (N, H, W, C)" if last else "images (N, C, H, W)"
-            raise failure("Conv2D", rule, input=x)
-        x = x.permute(0, 3, 1, 2) if last else x
+        last = self.data_format == "channels_last"
+        x = channels_first("Conv2D", input, 2, last)
         if self.has_uninitialized_params():
             self._learn(x.shape[1])
         elif x.shape[1] != self.weight.shape[1]:
@@ -129,8 +158,7 @@ class Conv2D(Lazy):
             raise failure("Conv2D", rule, input=as_tensor(input))
         op = Conv(self.strides, self._pads(x.shape[2:]), self.dilation_rate)
         y = apply(op, x, *[p for p in (self.weight, self.bias) if p is not None])
-        y = y.permute(0, 2, 3, 1) if last else y
-        return self._activated(y)
+        return self._activated(channels_last(y) if last else y)
 
     def _pads(self, sizes: tuple[int, ...]) -> Pads:
         if self.padding == "valid":
@@ -161,18 +189,9 @@ class Conv2D(Lazy):
         return ", ".join(parts)
 
 
-def _word(what: str, value: Any, known: tuple[str, ...]) -> str:
-    """Give one of Keras's words, in small letters."""
-    if not isinstance(value, str):
-        raise failure(f"Conv2D {what}", f"one of {known}", error=KindError, value=value)
-    if value.lower() not in known:
-        raise failure(f"Conv2D {what}", f"one of {known}", value=value)
-    return value.lower()
-
-
 def _checked(activation: Any) -> Any:
     """Give the activation as it came; raise for what is none."""
     if activation is None or callable(activation):
         return activation
     known = tuple(sorted({*_SPECIAL, *(n for n, ours in _NAMED.items() if ours in FUNCTIONS)}))
-    return _word("activation", activation, known)
+    return word("Conv2D activation", activation, known)

@@ -166,6 +166,20 @@ def same_padding(n: int, k: int, stride: int = 1, dilation: int = 1) -> tuple[in
     return total // 2, total - total // 2
 
 
+def same_pooling(n: int, k: int, stride: int = 1) -> tuple[int, int]:
+    """Give (padding, extra): how pooling, whose padding is even, makes the windows of "same".
+
+    In ceil mode the windows are those of `same_padding` but for the first `extra`, which are none
+    of them: at stride 1 rounding up adds no window, so that the odd place is added in front.
+
+    >>> from chainrule.ops.window import same_pooling
+    >>> same_pooling(5, 3, 2), same_pooling(4, 3, 2), same_pooling(6, 4)
+    ((1, 0), (0, 0), (2, 1))
+    """
+    before, after = same_padding(n, k, stride)
+    return (after, after - before) if stride == 1 else (before, 0)
+
+
 def dropped(
     n: int, k: int, stride: int = 1, padding: int | tuple[int, int] = 0, dilation: int = 1
 ) -> int:
