@@ -33,6 +33,7 @@ ROOMS = {
     "engine": "Tensors and graphs",
     "errors": "Errors",
 }
+LINE = 80  # characters of a formula that the page shows without scrolling
 SPAN = 4.0  # of a figure's axis, on either side of 0
 
 
@@ -79,7 +80,7 @@ def _modules(room: str) -> Iterator[ModuleType]:
     if not hasattr(top, "__path__"):
         yield top
         return
-    for found in pkgutil.iter_modules(top.__path__, f"chainrule.{room}."):
+    for found in pkgutil.walk_packages(top.__path__, f"chainrule.{room}."):
         yield importlib.import_module(found.name)
 
 
@@ -93,8 +94,11 @@ def _functions_of(module: ModuleType) -> list[str]:
 
 
 def _family(module: ModuleType, functions: list[str], folder: Path) -> str:
-    title = (module.__doc__ or _stem(module)).strip().split("\n")[0].rstrip(".")
+    summary = (module.__doc__ or _stem(module)).strip().split("\n")[0].rstrip(".")
+    title, _, more = summary.partition(": ")
     text = [f"# {title}\n"]
+    if more:
+        text.append(f"{more[0].upper()}{more[1:]}.\n")
     for name in functions:
         text.append(f"## {name}\n")
         text.append(_directive("autofunction", f"chainrule.{name}"))
@@ -127,7 +131,9 @@ def _operations(function: Any, depth: int = 2) -> list[type[Any]]:
 
 
 def _formula(op: type[Any]) -> str:
-    return f"{op.__name__}: " + re.sub(r"\n\s*", "\n    ", (op.__doc__ or "").strip())
+    lines = re.split(r"\n\s*", f"{op.__name__}: {(op.__doc__ or '').strip()}")
+    indented = [lines[0], *[f"    {line}" for line in lines[1:]]]
+    return "\n".join(textwrap.fill(x, LINE, subsequent_indent="    ") for x in indented)
 
 
 def _draw(name: str, folder: Path) -> bool:

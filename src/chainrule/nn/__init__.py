@@ -1,6 +1,6 @@
 """Layers: modules with parameters, made of the operations, under PyTorch's names."""
 
-from chainrule.nn import connections, functional, fusing, init, keras
+from chainrule.nn import connections, functional, fusing, init, keras, utils
 from chainrule.nn.activation import (
     BNLL,
     CELU,
@@ -493,4 +493,5 @@ __all__ = [
     "init",
     "keras",
     "stateless",
+    "utils",
 ]

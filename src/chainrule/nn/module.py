@@ -105,7 +105,7 @@ class Module(metaclass=_Built):
                 )
             object.__setattr__(self, name, value)
             return
-        if isinstance(value, Parameter):
+        if isinstance(value, Parameter) and self._computed(name) is None:
             self._forget(name, "_parameters")
             tables["_parameters"][name] = value
         elif isinstance(value, Module):
@@ -130,6 +130,8 @@ class Module(metaclass=_Built):
                     error=KindError, value=type(value),
                 )  # fmt: skip
             tables["_buffers"][name] = value
+        elif (computed := self._computed(name)) is not None:
+            computed.right_inverse(value)
         else:
             object.__setattr__(self, name, value)
 
@@ -145,7 +147,16 @@ class Module(metaclass=_Built):
             found = self.__dict__.get(table, {})
             if name in found:
                 return found[name]
+        computed = self._computed(name)
+        if computed is not None:
+            return computed()
         raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
+
+    def _computed(self, name: str) -> Any:
+        """Find what computes a tensor each time it is read, or None; see nn.utils.parametrize."""
+        lists = self.__dict__.get("_modules", {}).get("parametrizations")
+        found = None if lists is None else lists._modules.get(name)
+        return found if hasattr(type(found), "right_inverse") else None
 
     def __delattr__(self, name: str) -> None:
         for table in ("_parameters", "_buffers", "_modules"):
