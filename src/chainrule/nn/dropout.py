@@ -20,6 +20,8 @@ class DrawingLayer(Module):
     else from the global one.  A layer that ran more than once before has only its last mask.
     """
 
+    draws_always = False  # in evaluation too
+
     def __init__(self, generator: Generator | None) -> None:
         super().__init__()
         self.generator = generator
@@ -27,7 +29,7 @@ class DrawingLayer(Module):
 
     def _generator_for(self, input: Tensor) -> Generator | None:
         """Give the generator of this call; None where nothing is drawn."""
-        if not self.training or getattr(input, "is_meta", False):
+        if not (self.training or self.draws_always) or getattr(input, "is_meta", False):
             return None
         if self._last_key is None or not replaying():
             source = self.generator or default_generator()

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from chainrule.engine.random import Generator, default_generator
+from chainrule.engine.random import Generator
 from chainrule.engine.tensor import Tensor
 from chainrule.errors import failure
 from chainrule.nn import functional as F
-from chainrule.nn.byhand import replaying
 from chainrule.nn.dropout import DrawingLayer
 from chainrule.ops.arguments import ntuple
 from chainrule.ops.formulas import number
@@ -21,6 +20,7 @@ Ratio = float | Sequence[float]
 class FractionalMaxPooling(DrawingLayer):
     """Base of the fractional max pooling layers; random in evaluation too, as in PyTorch."""
 
+    draws_always = True
     _spatial: int
     _function: Callable[..., Any]
 
@@ -58,15 +58,6 @@ class FractionalMaxPooling(DrawingLayer):
         if len(ratios) != d:
             raise failure(name, f"an output_ratio or {d} of them", output_ratio=value)
         return ratios
-
-    def _generator_for(self, input: Tensor) -> Generator | None:
-        """Give the generator of this call, in evaluation too."""
-        if getattr(input, "is_meta", False):
-            return None
-        if self._last_key is None or not replaying():
-            source = self.generator or default_generator()
-            self._last_key = int(source.integers(0, 2**62, ()))
-        return Generator(self._last_key)
 
     def forward(self, input: Tensor) -> Any:
         """Take the largest value of each window; with `return_indices` also where it was."""
