@@ -249,6 +249,8 @@ def _cells(rng: Rng, name: str) -> Case:
     n, c = int(pick(rng, (1, 2, 3))), pick(rng, CHANNELS)
     shape = (c * r * r, h, w) if name == "PixelShuffle" else (c, h * r, w * r)
     return OPS[name](r), (normal(rng, (*(n,) * int(rng.random() < 0.9), *shape)),)
+
+
 # Losses
 
 
