@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from chainrule.backends.onednn.arrays import to_last
+from chainrule.backends.onednn.arrays import finite, to_last
 from chainrule.backends.onednn.backend import ONEDNN
 from chainrule.backends.onednn.pool import Pool
 from chainrule.backends.onednn.runtime import Current
@@ -138,6 +138,18 @@ def test_any_number_of_threads_gives_the_same_numbers(threads: int) -> None:
             plan = WindowPlan(windows, x.shape, counts, False)
             results.append((plan.average(x), plan.average_gradient(x)))
     assert all(map(np.array_equal, *results))
+
+
+@pytest.mark.parametrize("name", ["padding alone", "with ReLU", "average ragged"])
+def test_what_is_not_finite_is_not_taken_for_finite(name: str) -> None:
+    rng = np.random.default_rng(7)
+    kind, *settings = SETTINGS[name]
+    op, x = OPS[kind](*settings), drawn(rng, 1, 5, 11, 14)
+    if kind == "AdaptiveAvgPool":
+        x[0, 4, 10, 13] = np.inf
+    (y, *_), _ = ONEDNN.table[type(op)].forward(op, (x,))
+    assert not np.isfinite(y).all()
+    assert not finite(y)
 
 
 def test_lists_of_links_have_a_bound() -> None:

@@ -129,13 +129,15 @@ INLINE void sum(const Place *o, vec *strange, const int weighted, TYPES) {
     }
 }
 
-INLINE void largest(const Place *o, vec *strange, const int wide, TYPES) {
+/* A NaN that is found must stay; `careful` sees to it, else `odd` tells of values not finite. */
+INLINE void largest(const Place *o, vec *odd, const int careful, const int wide, TYPES) {
     long first = o->w.first[o->t], end = o->w.first[o->t + 1];
     int none = o->i == o->i_end || o->j == o->j_end || first == end;
     int start = none ? NOBODY : o->d.number[o->i] + o->h.number[o->j] + o->w.number[first];
     vec best[BLOCK];
     ivec winner[BLOCK];
     EACH best[v] = spread(-INFINITY), winner[v] = (ivec){0} + start;
+    if (none) odd[0] = spread(INFINITY); /* which is the result */
     LINES {
         const float *in = o->in + (o->d.from[i] + o->h.from[j]) * o->channels;
         int line_number = o->d.number[i] + o->h.number[j];
@@ -144,7 +146,9 @@ INLINE void largest(const Place *o, vec *strange, const int wide, TYPES) {
             int number = line_number + o->w.number[k];
             EACH {
                 vec value = get(o, x + v * LANES, whole);
-                ivec better = (value > best[v]) | (value != value);
+                ivec better = value > best[v];
+                if (careful) better |= value != value;
+                else odd[v] += value * 0;
                 best[v] = pick(better, value, best[v]);
                 winner[v] = (better & number) | (~better & winner[v]);
             }
@@ -156,7 +160,6 @@ INLINE void largest(const Place *o, vec *strange, const int wide, TYPES) {
             best[v] = keep(~dead, best[v]);
             winner[v] |= dead; /* NOBODY */
         }
-        *strange += best[v] - best[v];
         put(o, best[v], v, whole);
         put_winner(o, winner[v], v, whole, wide);
     }
@@ -181,6 +184,17 @@ INLINE void winners(const Place *o, const int wide, TYPES) {
     EACH put(o, total[v], v, whole);
 }
 
+INLINE void largest_row(const Place *from, vec *strange, long count, const int wide, TYPES) {
+    vec odd[BLOCK] = {0}, all = {0};
+    for (Place o = *from; o.t < count; o.t++, o.to++)
+        largest(&o, odd, 0, wide, vectors, whole, single);
+    EACH all += odd[v];
+    if (sum_of(all) == 0) return;
+    *strange += all;
+    for (Place o = *from; o.t < count; o.t++, o.to++)
+        largest(&o, odd, 1, wide, vectors, whole, single);
+}
+
 INLINE void row_of(Place o, vec *strange, long count, TYPES) {
     const int kind = o.a->kind, wide = o.a->wide;
     if (!whole) o.lanes = first_lanes(o.channels - o.c);
@@ -193,8 +207,9 @@ INLINE void row_of(Place o, vec *strange, long count, TYPES) {
     case SUM: ALL(sum(&o, strange, 0, vectors, whole, single))
     case WEIGHTED: ALL(sum(&o, strange, 1, vectors, whole, single))
     case LARGEST:
-        if (wide) ALL(largest(&o, strange, 1, vectors, whole, single))
-        ALL(largest(&o, strange, 0, vectors, whole, single))
+        wide ? largest_row(&o, strange, count, 1, vectors, whole, single)
+             : largest_row(&o, strange, count, 0, vectors, whole, single);
+        break;
     default:
         if (wide) ALL(winners(&o, 1, vectors, whole, single))
         ALL(winners(&o, 0, vectors, whole, single))
@@ -243,7 +258,7 @@ static void worker(void *arg) {
 
 /* in -> out by one of the kinds: SUM and WEIGHTED are averages and their gradient, LARGEST and
  * WINNERS the largest values, with ReLU or without, and theirs.  Of equal values the first wins, of
- * NaN the last.  Gives 0, or 1 where the results of SUM or LARGEST are not finite throughout. */
+ * NaN the last.  Gives 0, or 1 where the results of SUM or LARGEST may not be finite throughout. */
 EXPORT int NAME(windows)(const long *settings, const float *in, float *out, void *winners,
                          int kind, int wide, int relu, int threads) {
     Work a = {(const Pool *)settings, in, out, winners, kind, wide, relu, 0, {0}};
