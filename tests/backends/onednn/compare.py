@@ -28,6 +28,9 @@ float32 below -5; the pair's is right."""
 
 CANCELS = {"Softmax", "LogSoftmax", "Tanh", "GELU", "Mish", "SiLU"}
 """Gradients that are differences: gy - sum(gy y) for equal gy, 1 - y * y near 1, P(x) + x P'(x)."""
+CANCELS = {"Softmax", "LogSoftmax", "Normalize", "Tanh", "GELU", "Mish"}
+"""Gradients that are differences: gy - sum(gy y) for equal gy, gy - y y gy for a row of one value,
+1 - y * y near 1, P(x) + x P'(x)."""
 
 
 class Executed:
@@ -59,6 +62,8 @@ def _double(a: Any) -> Any:
 def differentiable(arrays: Sequence[np.ndarray]) -> tuple[bool, ...]:
     """Tell which inputs can have gradients."""
     return tuple(a.dtype.kind == "f" for a in arrays)
+    whole = a is None or np.asarray(a).dtype.kind != "f"
+    return a if whole else np.asarray(a, np.float64)
 
 
 class Reference:
@@ -123,7 +128,7 @@ def floors(op: Any, arrays: Sequence[np.ndarray], gy: Any = None) -> list[float]
     gradients are sums of |gy|, and its mean is one of |x|.
     """
     name = type(op).__name__
-    if name in ("LayerNorm", "GroupNorm"):
+    if name in ("LayerNorm", "GroupNorm", "RMSNorm"):
         return _floors_of_rows(op, arrays, gy)
     if not hasattr(op, "training"):
         cancels = gy is not None and name in CANCELS
@@ -146,7 +151,7 @@ def floors(op: Any, arrays: Sequence[np.ndarray], gy: Any = None) -> list[float]
 def _floors_of_rows(op: Any, arrays: Sequence[np.ndarray], gy: Any) -> list[float]:
     """Give the same for what normalises rows: values beside each other, or groups of channels."""
     x = arrays[0].astype(np.float64)
-    by_layer = type(op).__name__ == "LayerNorm"
+    by_layer = type(op).__name__ != "GroupNorm"
     first = x.ndim - len(op.shape) if by_layer else 2
     rows = x.reshape(*x.shape[:first], -1) if by_layer else x.reshape(x.shape[0], op.groups, -1)
     weight = np.abs(arrays[1]).max() if len(arrays) > 1 else 1.0

@@ -34,7 +34,7 @@ MINE += ("planted",)
 collect_ignore = [] if BACKEND else [f"test_{name}.py" for name in MINE]
 
 
-AVX512_ONLY = {"Softmax", "LogSoftmax", "LocalResponseNorm"}
+AVX512_ONLY = {"LocalResponseNorm"}
 """Pairs that the library computes by a slow reference on other processors: declined there."""
 
 

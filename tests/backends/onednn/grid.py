@@ -517,6 +517,34 @@ def _layer_norm(rng: Rng, name: str) -> Case:
     return OPS[name](shape, pick(rng, (1e-5, 1e-3, 0.1, 0.1, 0.0))), (x, *affine)
 
 
+@grid("RMSNorm")
+def _rms_norm(rng: Rng, name: str) -> Case:
+    op, (x, *affine) = _layer_norm(rng, "LayerNorm")
+    return OPS[name](op.shape, op.eps), (x, *affine[:1])  # type: ignore[attr-defined]
+
+
+@grid("Normalize")
+def _normalize(rng: Rng, name: str) -> Case:
+    x = normal(rng, any_shape(rng) or (7,)) * pick(rng, (1, 10))
+    first = int(rng.integers(x.ndim))
+    axes = (first,) if rng.random() < 0.9 else tuple(range(x.ndim))
+    return OPS[name](axes, pick(rng, (2.0, 2.0, 2.0, 2.0, 1.0)), pick(rng, (1e-12, 0.1, 3.0))), (x,)
+
+
+@grid("CrossEntropy", "NLLLoss")
+def _labelled(rng: Rng, name: str) -> Case:
+    x = any_shape(rng, pick(rng, (2, 2, 5))) or (3,)
+    classes = x[1] if len(x) > 1 else x[0]
+    t = rng.integers(0, classes, (*x[:1], *x[2:]) if len(x) > 1 else ())
+    w = (rng.random(classes, np.float32) + np.float32(0.1),)
+    w = w if rng.random() < 0.5 and classes > 1 else ()  # of one class the gradient cancels
+    ignored = int(rng.integers(classes)) if rng.random() < 0.5 and classes > 1 else -100
+    smoothing = (pick(rng, (0.0, 0.0, 0.1, 1.0)),) if name == "CrossEntropy" else ()
+    reduction = pick(rng, ("none", "sum", "mean") if ignored < 0 else ("none", "sum"))
+    op = OPS[name](reduction, ignored, *smoothing)  # the mean may be one of nothing
+    return op, (normal(rng, x) * pick(rng, (1, 20)), np.asarray(t), *w)
+
+
 @grid("GroupNorm")
 def _group_norm(rng: Rng, name: str) -> Case:
     d = int(pick(rng, (0, 1, 2, 2, 3)))

@@ -48,13 +48,29 @@ def _broadcast(op: Any, arrays: Sequence[np.ndarray]) -> bool:
 
 
 def _slow_axis(op: Any, arrays: Sequence[np.ndarray]) -> bool:
-    """The library's softmax is fast along the axis that is the innermost in memory."""
+    """Only along the axis that is the innermost in memory."""
     x = arrays[0]
     return x.ndim == 0 or op.axis != (x.ndim - 1 if x.flags.c_contiguous else 1)
 
 
 def _all_stay(op: Any, arrays: Sequence[np.ndarray]) -> bool:
     return all(rule.keeps for rule in op.rules(arrays[0].shape[2:], "f"))
+def _not_a_row(op: Any, arrays: Sequence[np.ndarray]) -> bool:
+    x = arrays[0]
+    return op.axes != ((x.ndim - 1 if x.flags.c_contiguous else 1),)
+
+
+def _classes_apart(op: Any, arrays: Sequence[np.ndarray]) -> bool:
+    x = arrays[0]
+    return x.ndim == 1 or (x.ndim > 2 and x.flags.c_contiguous)
+
+
+def _beyond_padding(op: Any, arrays: Sequence[np.ndarray]) -> bool:
+    x = arrays[0]
+    d = len(op.kernel)
+    (y,) = op.infer(Spec(x.shape, x.dtype))
+    axes = zip(x.shape[-d:], y.shape[-d:], op.kernel, op.stride, op.padding, strict=True)
+    return any((out - 1) * s + k - size - p > p for size, out, k, s, p in axes)
 
 
 def _no_widths(op: Any, arrays: Sequence[np.ndarray]) -> bool:
@@ -178,7 +194,19 @@ REASONS: dict[str, dict[str, Callable[[Any, Sequence[np.ndarray]], bool]]] = {
     "LayerNorm": {
         "an eps that is not positive": lambda op, _: op.eps <= 0,
         "one value in a row": lambda op, _: np.prod(op.shape) == 1,
+    "LayerNorm": {"an eps that is not positive": lambda op, _: op.eps <= 0},
+    "RMSNorm": {"an eps that is not positive": lambda op, _: op.eps <= 0},
+    "Normalize": {
+        "gaps": _gaps,
+        "an axis that is not the innermost": _not_a_row,
+        "another length than Euclid's": lambda op, _: op.p != 2,
     },
+    "CrossEntropy": {
+        "gaps": _gaps,
+        "classes that are not innermost": _classes_apart,
+        "smoothed labels with weights": lambda op, a: bool(op.label_smoothing) and len(a) > 2,
+    },
+    "NLLLoss": {"gaps": _gaps, "classes that are not innermost": _classes_apart},
     "GroupNorm": {
         "an eps that is not positive": lambda op, _: op.eps <= 0,
         "one value in a group": lambda op, a: a[0].size == len(a[0]) * op.groups,

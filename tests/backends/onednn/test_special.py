@@ -149,7 +149,7 @@ def gradient_keeps(backend: Backend, name: str, values: list[float]) -> int:
             with np.errstate(all="ignore"):
                 outputs, saved = kernel.forward(op, special)
                 wanted, own = op.forward(np, *special)
-                gy = rng.standard_normal(outputs[0].shape, np.float32)
+                gy = np.asarray(rng.standard_normal(outputs[0].shape, np.float32))
                 gy = inject(gy, values, rng) if i < 0 else gy
                 gy[(wanted[0] != 0) & (np.abs(wanted[0]) < 1e-30)] = 0  # rounding decides a ReLU
                 gys = gy if len(outputs) == 1 else (gy, *[None] * (len(outputs) - 1))

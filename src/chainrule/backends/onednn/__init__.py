@@ -43,6 +43,8 @@ if _found.library is not None:
         shuffle,
         softmax,
         taps,
+        row_loss,
+        rows,
     )
 
     BACKEND = ONEDNN

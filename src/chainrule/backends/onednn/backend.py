@@ -21,6 +21,7 @@ class Limits:
     """Sizes below which NumPy is sooner done than a parallel region begins; measured."""
 
     small = 1 << 11  # elements
+    rows = 1 << 7  # elements of what our own kernels compute row by row
     product = 1 << 18  # multiply-adds
     sum = 1 << 15  # elements of two gradients that meet
     update = 1 << 17  # elements of a parameter

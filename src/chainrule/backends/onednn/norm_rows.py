@@ -143,9 +143,8 @@ def _build_layer(rows: int, length: int, eps: float, affine: bool) -> LayerPlan 
     return LayerPlan((forward, backward), affine, f"layer normalisation of ({rows}, {length})")
 
 
-@ONEDNN.kernel(LayerNorm)
 class LayerNormPair:
-    """LayerNorm in C order.
+    """LayerNorm in C order, without our kernels.
 
     A NaN or an infinity in x makes its row's mean NaN or infinite, so that a look at the means
     tells; what is not finite, or varies too little beside its mean, is the reference's.

@@ -16,7 +16,6 @@ from chainrule.backends.onednn.arrays import (
     laid_as,
 )
 from chainrule.backends.onednn.backend import (
-    ONEDNN,
     ByReference,
     Limits,
     reference_backward,
@@ -33,7 +32,6 @@ from chainrule.backends.onednn.primitives import (
 )
 from chainrule.backends.onednn.runtime import cached, runtime, work
 from chainrule.engine.op import Array
-from chainrule.ops.softmax import LogSoftmax, Softmax
 
 
 class SoftmaxPlan:
@@ -71,9 +69,8 @@ def _build(alg: int, x: Shape, last: bool, axis: int) -> SoftmaxPlan | None:
     return SoftmaxPlan((forward, backward), f"softmax {alg:#x} of {x} along axis {axis}")
 
 
-@ONEDNN.kernel(Softmax)
 class SoftmaxPair:
-    """Softmax of finite values; slices with infinities are the reference's."""
+    """Softmax without our kernels, of finite values; slices with infinities are the reference's."""
 
     alg: ClassVar[int] = c.SOFTMAX_ACCURATE
 
@@ -111,8 +108,7 @@ class SoftmaxPair:
         return (gx,)
 
 
-@ONEDNN.kernel(LogSoftmax)
 class LogSoftmaxPair(SoftmaxPair):
-    """LogSoftmax of finite values."""
+    """LogSoftmax without our kernels, of finite values."""
 
     alg = c.SOFTMAX_LOG

@@ -1,0 +1,125 @@
+"""Cross-entropy and negative log-likelihood against labels, by our own kernels.
+
+The classes are the innermost axis in memory, as in (N, C) or in channels-last images.  The
+forward keeps e^(x - max), so that the gradient needs no other exponential.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from ctypes import Structure, addressof, c_double, c_long
+from math import prod
+from typing import Any, ClassVar
+
+import numpy as np
+
+from chainrule.backends.onednn.arrays import FLOAT32, address, as_plain, empty_last
+from chainrule.backends.onednn.backend import (
+    ONEDNN,
+    ByReference,
+    Limits,
+    reference_backward,
+    run_reference,
+)
+from chainrule.backends.onednn.own import INT, POINTER, Kernel, have_kernels, kernel, scratch
+from chainrule.backends.onednn.primitives import Shape
+from chainrule.backends.onednn.rows import Found, Gradients, is_row, threads_for
+from chainrule.backends.onednn.runtime import cached, work
+from chainrule.engine.op import Array
+from chainrule.ops.loss_class import CrossEntropy
+from chainrule.ops.loss_labels import NLLLoss, places
+
+INT64 = np.dtype(np.int64)
+
+
+class _Settings(Structure):
+    _fields_: ClassVar[Any] = [
+        ("rows", c_long),
+        ("classes", c_long),
+        ("ignored", c_long),
+        ("reduction", c_long),
+        ("smoothing", c_double),
+    ]
+
+
+_REDUCTIONS = ("none", "sum", "mean")
+
+
+class LossPlan:
+    """The kernels for rows of one number and length, and one operation's settings."""
+
+    def __init__(self, op: Any, shape: Shape, last: bool) -> None:
+        self.shape, self.last, self.likelihood = shape, last, type(op) is NLLLoss
+        rows, classes = prod(places(shape)), shape[1]
+        self.rows, self.mean = rows, op.reduction == "mean"
+        smoothing = 0.0 if self.likelihood else op.label_smoothing
+        how = _REDUCTIONS.index(op.reduction)
+        self._settings = _Settings(rows, classes, op.ignore_index, how, smoothing)
+        self.settings, self.each = addressof(self._settings), not how
+        effort = work(rows * classes)
+        self.threads = 1 if self.likelihood else threads_for(effort), threads_for(effort)
+        self.forward: Kernel = kernel("row_loss", *[POINTER] * 8, INT)
+        self.backward: Kernel = kernel("row_loss_back", *[POINTER] * 7, INT)
+
+    def empty(self) -> Array:
+        """Allocate an array laid out as the scores are."""
+        return empty_last(self.shape) if self.last else np.empty(self.shape, FLOAT32)
+
+
+@ONEDNN.kernel(NLLLoss)
+@ONEDNN.kernel(CrossEntropy)
+class LabelledRows:
+    """A loss against labels; one that is no class's is the reference's to refuse."""
+
+    otherwise: ClassVar[Any] = None
+
+    def supports(self, op: Any, arrays: Sequence[Array]) -> bool:
+        """Float32 scores, large enough; labels of 64 bits, smoothed ones without weights."""
+        x, t, *weight = arrays
+        if x.size < max(1, Limits.rows) or x.dtype != FLOAT32 or t.dtype != INT64:
+            return False
+        if weight and type(op) is CrossEntropy and op.label_smoothing:
+            return False
+        return x.ndim > 1 and is_row(x, 1) and have_kernels()
+
+    def forward(self, op: Any, arrays: Sequence[Array]) -> Found:
+        """Give the errors, or what they are reduced to."""
+        x, t, *weight = arrays
+        shape, last = x.shape, not x.flags.c_contiguous
+        plan = cached((op, shape, last), lambda: LossPlan(op, shape, last))
+        t, w = as_plain(t), as_plain(weight[0]) if weight else None
+        e = None if plan.likelihood else plan.empty()
+        y = np.empty(t.shape if plan.each else (), FLOAT32)
+        kept = np.empty(2 * plan.rows + 1, FLOAT32)
+        errors = address(y) if plan.each else scratch(4 * plan.rows)
+        given = address(x), address(t), _address(w), _address(e), address(kept), errors
+        if plan.forward(plan.settings, *given, address(y), plan.threads[0]):
+            return run_reference(op, arrays)
+        return (y,), (plan, e, t, w, kept, y if w is not None else None)
+
+    def backward(self, op: Any, saved: Any, gy: Any, needs: tuple[bool, ...]) -> Gradients:
+        """Give the gradients of the scores and the weights."""
+        if type(saved) is ByReference:
+            return reference_backward(op, saved, gy, needs)
+        plan, e, t, w, kept, y = saved
+        g, gx = as_plain(gy), plan.empty()
+        given = _address(e), address(t), _address(w), address(kept), address(g), address(gx)
+        plan.backward(plan.settings, *given, plan.threads[1])
+        first = gx if needs[0] else None
+        if w is None:
+            return first, None
+        return first, None, _by_weight(op, t, w, kept, y, g) if needs[2] else None
+
+
+def _address(a: Array | None) -> int | None:
+    return None if a is None else address(a)
+
+
+def _by_weight(op: Any, t: Array, w: Array, kept: Array, y: Array, g: Array) -> Array:
+    """Give -(sum of g (lp + y) over the places of each class), the y for the mean alone."""
+    values = kept[1:-1:2] + y if op.reduction == "mean" else kept[1:-1:2]
+    with np.errstate(all="ignore"):
+        terms = -(g.ravel() / kept[-1]) * values
+    counts = t.ravel() != op.ignore_index
+    gw = np.bincount(t.ravel()[counts], weights=terms[counts], minlength=w.size)
+    return gw.astype(FLOAT32)
