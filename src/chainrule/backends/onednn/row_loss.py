@@ -21,7 +21,7 @@ from chainrule.backends.onednn.backend import (
     reference_backward,
     run_reference,
 )
-from chainrule.backends.onednn.own import INT, POINTER, Kernel, have_kernels, kernel, scratch
+from chainrule.backends.onednn.own import INT, POINTER, Kernel, have_kernels, kernel
 from chainrule.backends.onednn.primitives import Shape
 from chainrule.backends.onednn.rows import Found, Gradients, is_row, threads_for
 from chainrule.backends.onednn.runtime import cached, work
@@ -51,11 +51,12 @@ class LossPlan:
     def __init__(self, op: Any, shape: Shape, last: bool) -> None:
         self.shape, self.last, self.likelihood = shape, last, type(op) is NLLLoss
         rows, classes = prod(places(shape)), shape[1]
-        self.rows, self.mean = rows, op.reduction == "mean"
+        self.rows = rows
         smoothing = 0.0 if self.likelihood else op.label_smoothing
         how = _REDUCTIONS.index(op.reduction)
         self._settings = _Settings(rows, classes, op.ignore_index, how, smoothing)
         self.settings, self.each = addressof(self._settings), not how
+        self.kept = 2 * rows + 1 + (0 if self.each else rows)  # for each row; divisor; errors
         effort = work(rows * classes)
         self.threads = 1 if self.likelihood else threads_for(effort), threads_for(effort)
         self.forward: Kernel = kernel("row_loss", *[POINTER] * 8, INT)
@@ -90,10 +91,11 @@ class LabelledRows:
         t, w = as_plain(t), as_plain(weight[0]) if weight else None
         e = None if plan.likelihood else plan.empty()
         y = np.empty(t.shape if plan.each else (), FLOAT32)
-        kept = np.empty(2 * plan.rows + 1, FLOAT32)
-        errors = address(y) if plan.each else scratch(4 * plan.rows)
-        given = address(x), address(t), _address(w), _address(e), address(kept), errors
-        if plan.forward(plan.settings, *given, address(y), plan.threads[0]):
+        kept = np.empty(plan.kept, FLOAT32)
+        first, result = address(kept), address(y)
+        errors = result if plan.each else first + 4 * (2 * plan.rows + 1)
+        given = address(x), address(t), _address(w), _address(e), first, errors
+        if plan.forward(plan.settings, *given, result, plan.threads[0]):
             return run_reference(op, arrays)
         return (y,), (plan, e, t, w, kept, y if w is not None else None)
 
@@ -117,9 +119,9 @@ def _address(a: Array | None) -> int | None:
 
 def _by_weight(op: Any, t: Array, w: Array, kept: Array, y: Array, g: Array) -> Array:
     """Give -(sum of g (lp + y) over the places of each class), the y for the mean alone."""
-    values = kept[1:-1:2] + y if op.reduction == "mean" else kept[1:-1:2]
+    values, divisor = kept[1 : 2 * t.size : 2], kept[2 * t.size]
     with np.errstate(all="ignore"):
-        terms = -(g.ravel() / kept[-1]) * values
+        terms = -(g.ravel() / divisor) * (values + y if op.reduction == "mean" else values)
     counts = t.ravel() != op.ignore_index
     gw = np.bincount(t.ravel()[counts], weights=terms[counts], minlength=w.size)
     return gw.astype(FLOAT32)

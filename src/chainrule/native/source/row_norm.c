@@ -70,10 +70,11 @@ INLINE void forward_row(Work *w, long number, const int kind) {
     Row row = w->kept[number] = measure(w, x, kind);
     if (!(row.r > 0 && row.r < __builtin_inff()))
         __atomic_store_n(&w->strange, 1, __ATOMIC_RELAXED);
+    const float *weight = w->weight, *bias = w->bias;
     VECTORS(i, 0, n) {
         vec v = (get(x + i, n - i, (vec){0}) - row.centre - row.offset) * row.r;
-        if (w->weight) v *= get(w->weight + i, n - i, (vec){0});
-        if (w->bias) v += get(w->bias + i, n - i, (vec){0});
+        if (weight) v *= get(weight + i, n - i, (vec){0});
+        if (bias) v += get(bias + i, n - i, (vec){0});
         put(y + i, n - i, v);
     }
 }
@@ -84,6 +85,7 @@ INLINE void add_to(float *sum, long left, vec x) { put(sum, left, get(sum, left,
 INLINE Sums products(const Work *w, const float *x, const float *gy, Row row, float *part) {
     Sums sums = {0, 0};
     long n = w->length;
+    const float *weight = w->weight;
     STRETCHES(at, end, n) {
         vec a = {0}, b = {0};
         VECTORS(i, at, end) {
@@ -93,7 +95,7 @@ INLINE Sums products(const Work *w, const float *x, const float *gy, Row row, fl
                 add_to(part + i, end - i, g * xhat);
                 add_to(part + n + i, end - i, g);
             }
-            if (w->weight) g *= get(w->weight + i, end - i, (vec){0});
+            if (weight) g *= get(weight + i, end - i, (vec){0});
             a += g;
             b += g * xhat;
         }
@@ -105,7 +107,7 @@ INLINE Sums products(const Work *w, const float *x, const float *gy, Row row, fl
 
 INLINE void backward_row(Work *w, long number, float *part, const int kind) {
     long n = w->length;
-    const float *x = w->x + number * n, *gy = w->gy + number * n;
+    const float *x = w->x + number * n, *gy = w->gy + number * n, *weight = w->weight;
     float *gx = w->out + number * n;
     Row row = w->kept[number];
     Sums sums = products(w, x, gy, row, part);
@@ -115,7 +117,7 @@ INLINE void backward_row(Work *w, long number, float *part, const int kind) {
     VECTORS(i, 0, n) {
         vec g = get(gy + i, n - i, (vec){0});
         vec xhat = (get(x + i, n - i, (vec){0}) - row.centre - row.offset) * row.r;
-        if (w->weight) g *= get(w->weight + i, n - i, (vec){0});
+        if (weight) g *= get(weight + i, n - i, (vec){0});
         put(gx + i, n - i, row.r * (g - slope * xhat - shift));
     }
 }
