@@ -5,21 +5,29 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from chainrule.engine.op import Array, Op, Spec, public
-from chainrule.engine.sample import Sample, booleans, normal
+from chainrule.engine.sample import Sample, booleans, distinct, normal
 from chainrule.engine.tensor import Tensor, apply, as_tensor
 from chainrule.errors import failure
 from chainrule.ops.broadcast import broadcast, sum_to
 from chainrule.ops.compare import eq, ne
 from chainrule.ops.distance import pairwise_distance
 from chainrule.ops.formulas import drop, need_float, number, quiet
-from chainrule.ops.loss import as_floats, gathered, reduced, reduction_mode, share
+from chainrule.ops.loss import (
+    Elementwise,
+    Slopes,
+    as_floats,
+    opposite,
+    reduced,
+    reduction_mode,
+    share,
+)
 from chainrule.ops.loss_hinge import flags, hinge_embedding_loss
-from chainrule.ops.select import clamp, minimum
+from chainrule.ops.select import minimum
 
 _LEAST = float(np.float32(1e-12))  # added to squared norms, as in PyTorch, to its last digit
 
@@ -249,6 +257,35 @@ def check_margin(name: str, margin: Any) -> float:
     return value
 
 
+@dataclass(frozen=True)
+class TripletHinge(Elementwise):
+    """e = max(0, margin + a - b), a and b two distances; y is e, its sum or its mean.
+
+    ga = g where margin + a - b >= 0, else 0;  gb = -ga.
+    """
+
+    margin: float = 1.0
+    reduction: str = "mean"
+
+    inputs: ClassVar[tuple[str, ...]] = ("near", "far")
+
+    def errors(self, xp: Any, *arrays: Any) -> tuple[Array, Any]:
+        near, far = arrays
+        u = self.margin + near - far
+        return xp.maximum(u, 0), xp.asarray(xp.logical_not(u >= 0))
+
+    def slopes(self, xp: Any, kept: Any, g: Array, needs: tuple[bool, ...]) -> Slopes:
+        return opposite(drop(xp, kept, g), needs)
+
+    @classmethod
+    def samples(cls) -> Iterator[Sample]:
+        # Distances are odd multiples of 0.05 to within 0.01, so that no margin is met.
+        for reduction in ("mean", "sum", "none"):
+            yield Sample(cls(0.3, reduction), distinct(3, 4), np.zeros((3, 4)))
+            yield Sample(cls(0.1, reduction), distinct(3, 4), np.zeros((3, 1)))
+        yield Sample(cls(5.0), normal(), normal())
+
+
 def _triplet(
     name: str,
     distance: Callable[..., Any],
@@ -265,7 +302,7 @@ def _triplet(
     near, far = distance(anchor, positive), distance(anchor, negative)
     if swap:
         far = minimum(far, distance(positive, negative))
-    return gathered(clamp(margin + near - far, min=0), mode)
+    return apply(TripletHinge(margin, mode), *as_floats(name, near, far))
 
 
 @public
