@@ -284,3 +284,24 @@ def test_a_kernel_may_hand_out_a_read_only_view() -> None:
     inner = a * 1
     (Spread.apply(inner) + inner.sum() + inner.sum()).backward()
     np.testing.assert_array_equal(a.grad, [3, 3])
+
+
+def test_a_rearranged_gradient_belongs_to_its_leaf_alone() -> None:
+    given = cr.ones(3, 2)
+    for make in (lambda x: x.T, lambda x: x.T * 2, lambda x: (x.T * 2).reshape(3, 2)):
+        x = cr.ones(2, 3, requires_grad=True)
+        make(x).backward(given)
+        assert x.grad is not None
+        x.grad.array[...] = 7
+        assert np.array_equal(given.array, np.ones((3, 2)))
+    x = cr.ones(2, 3, requires_grad=True)
+    (x * 2).sum().backward()
+    assert x.grad is not None
+    assert x.grad.array.flags.writeable
+    x = cr.ones(2, requires_grad=True)
+    y = x * 1
+    y.retain_grad()
+    (y.reshape(2, 1) * 3).sum().backward()
+    assert x.grad is not None
+    assert y.grad is not None
+    assert not np.shares_memory(x.grad.array, y.grad.array)

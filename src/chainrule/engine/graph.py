@@ -146,7 +146,7 @@ class Walk:
             anomaly.check_backward(node, gradients)
         if not self.retain_graph and next(arrays_in(node.saved), None) is not None:
             node.saved, node.released = None, True
-        self._hand_on(node, gradients, gys, node.op.fresh)
+        self._hand_on(node, gradients, slots.values(), node.op.fresh)
 
     def _needed(self, node: Node) -> tuple[bool, ...]:
         assert self.targets is not None
@@ -175,15 +175,23 @@ class Walk:
         return slots
 
     def _hand_on(
-        self, node: Node, gradients: Sequence[Any], gys: Sequence[Any], fresh: bool = True
+        self, node: Node, gradients: Sequence[Any], slots: Iterable[Slot], fresh: bool = True
     ) -> None:
-        owners = [id(root(g)) for g in (*gys, *gradients) if g is not None]
+        """Add the gradients where the edges lead; `slots` had those that came in."""
+        owners = [id(root(g)) for g in gradients if g is not None]
+        spent: list[int] = []
+        for slot in slots:
+            (spent if slot.owned else owners).append(id(root(slot.array)))
         for edge, gradient in zip(node.edges, gradients, strict=True):
             if edge is None:
                 continue
             if gradient is not None:
-                # Nobody else has its memory.
-                owned = fresh and owners.count(id(root(gradient))) == 1
+                # Nobody else has its memory: it is new, or all of what came in, rearranged.
+                owner = root(gradient)
+                key = id(owner)
+                owned = fresh and owners.count(key) == 1
+                if owned and key in spent:
+                    owned = gradient.size == owner.size
                 if type(edge) is tuple:
                     self._add_inner(edge[0], edge[1], gradient, owned)
                 else:

@@ -47,6 +47,10 @@ def _ordered(term: Term, wanted: Sequence[int]) -> Tensor:
     return x if order == tuple(range(x.ndim)) else permute(x, order)
 
 
+def _shaped(x: Tensor, shape: tuple[int, ...]) -> Tensor:
+    return x if x.shape == shape else reshape(x, shape)
+
+
 def _thinned(a: Term, b: Term) -> Term:
     """Drop the axes of `a` of size 1 that `b` has with another size: they are broadcast."""
     x, labels = a
@@ -82,9 +86,9 @@ def contracted(a: Term, b: Term, keep: Iterable[int], widen: bool = False) -> Te
         y = reshape(y, (*sizes(batch), *(1,) * len(left), *sizes(right)))
         return mul(x, y), result
     k = prod(sizes(inner))
-    x = reshape(x, (*sizes(batch), prod(sizes(left)), k))
-    y = reshape(y, (*sizes(batch), k, prod(sizes(right))))
-    return reshape(matmul(x, y), sizes(result)), result
+    x = _shaped(x, (*sizes(batch), prod(sizes(left)), k))
+    y = _shaped(y, (*sizes(batch), k, prod(sizes(right))))
+    return _shaped(matmul(x, y), sizes(result)), result
 
 
 def _reduced(terms: list[Term], output: Labels) -> Tensor:
