@@ -210,6 +210,15 @@ def test_bytes_are_copied() -> None:
     assert y.tolist() == [[[[0, 1, 2], [0, 1, 2], [3, 4, 5], [3, 4, 5]]]]
 
 
+def test_bytes_keep_their_range() -> None:
+    step = np.zeros((1, 1, 1, 8), np.uint8)
+    step[..., 4:] = 255
+    y = F.interpolate(cr.tensor(step), (1, 32), mode="bicubic")
+    exact = F.interpolate(cr.tensor(step.astype(np.float64)), (1, 32), mode="bicubic").numpy()
+    assert exact.min() < 0 < 255 < exact.max()
+    assert np.abs(y.numpy() - np.clip(exact, 0, 255)).max() <= 1
+
+
 def test_infinity_and_nan_reach_their_neighbours_alone() -> None:
     """Blocks of the matrix hold zeros, and 0 times infinity is NaN: not so elsewhere."""
     for value in (INF, -INF, NAN):

@@ -470,6 +470,27 @@ def test_ctc(reduction, blank, zero_infinity):
     check(run, logs(6, 1, 4), labels[None, :2], np.array([5]), np.array([2]))
 
 
+@pytest.mark.parametrize("zero_infinity", [False, True])
+@pytest.mark.parametrize("reduction", ["none", "mean", "sum"])
+def test_ctc_of_infinity(reduction, zero_infinity):
+    rng = np.random.default_rng(0)
+    run = call("ctc_loss", reduction=reduction, zero_infinity=zero_infinity)
+    for trial in range(12):
+        x = rng.standard_normal((5, 3, 4))
+        x -= np.log(np.exp(x).sum(2, keepdims=True))
+        x[rng.random(x.shape) < 0.15] = -np.inf
+        if trial % 3 == 0:
+            x[:, :, trial % 4] = -np.inf
+        labels = rng.integers(1, 4, (3, 3))
+        check(run, x, labels, rng.integers(1, 6, 3), rng.integers(0, 4, 3))
+
+
+def test_ctc_of_nan():
+    x = np.log(np.full((3, 1, 2), 0.5))
+    x[1, 0, 1] = np.nan
+    check(call("ctc_loss"), x, np.array([[1]]), np.array([3]), np.array([1]))
+
+
 def test_ctc_misuse():
     x, y = logs(5, 2, 4), np.array([[1, 2], [2, 3]])
 

@@ -273,6 +273,22 @@ def test_max_unpool(d: int, k: int, s: int | None, p: int, ceil: bool) -> None:
                 check(unpool, y.numpy(), index.numpy())
 
 
+@pytest.mark.parametrize("s", [0, -1])
+def test_max_unpool_strides_below_1(s: int) -> None:
+    for d in (1, 2, 3):
+        x, index = np.ones((1, 1, *(2,) * d), np.float32), np.zeros((1, 1, *(2,) * d), np.int64)
+
+        def unpool(lib: Any, x: Any, index: Any, size: Any = None, d: int = d) -> Any:
+            return getattr(lib.nn.functional, f"max_unpool{d}d")(x, index, 2, s, 0, size)
+
+        if d == 3:
+            misuse(unpool, x, index)
+        else:
+            check(unpool, x, index)
+            for size in (1, 2, 3):
+                misuse(unpool, x, index, (size,) * d)
+
+
 @pytest.mark.parametrize("view", VIEWS)
 def test_max_unpool_of_views(view: str) -> None:
     rng = np.random.default_rng(0)

@@ -104,6 +104,21 @@ def test_bytes() -> None:
         check(interpolate(size=(3, 9), mode=mode), x)
 
 
+@pytest.mark.parametrize("align", [False, True])
+@pytest.mark.parametrize("antialias", [False, True])
+@pytest.mark.parametrize("mode", ["bilinear", "bicubic"])
+def test_bytes_are_weighed_in_whole_numbers(mode: str, antialias: bool, align: bool) -> None:
+    rng = np.random.default_rng(0)
+    sizes: list[dict[str, Any]] = [{"size": s} for s in ((14, 18), (3, 4), (5, 20), (40, 2))]
+    sizes += [{"scale_factor": (1.7, 0.6)}, {"scale_factor": 2.0}]
+    for shape in ((2, 3, 7, 9), (1, 5, 33, 8), (1, 1, 4, 2), (2, 4, 12, 70)):
+        x = rng.integers(0, 256, shape, dtype=np.uint8)
+        for size in sizes:
+            run = interpolate(mode=mode, antialias=antialias, align_corners=align, **size)
+            check(run, x)
+            check(lambda lib, t, run=run: run(lib, lib.permute(t, (0, 3, 1, 2))), x)
+
+
 @pytest.mark.filterwarnings("ignore:.*deprecated")
 def test_older_names() -> None:
     x = values(2, 3, 4, 5)

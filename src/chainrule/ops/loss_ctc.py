@@ -118,7 +118,7 @@ class CTCLoss(Op):
         alive = xp.arange(x.shape[0])[:, None] < states[2]  # (T, N)
         if self.zero_infinity:
             alive = alive & (y != -NEVER)
-        g = xp.where(y == -NEVER, x.dtype.type(np.nan), gy)
+        g = xp.where(y < -NEVER, gy, x.dtype.type(np.nan))  # not for an infinite loss, nor NaN
         gx: Array = xp.where(alive[:, :, None], (base - share) * g[:, None], x.dtype.type(0))
         return gx
 
@@ -156,14 +156,16 @@ class CTCLoss(Op):
 class _OfProbabilities(CTCLoss, register=False):
     """CTCLoss whose x is log_softmax's: gx = g (exp(x) - the share), which sums to 0 at a step.
 
-    Through log_softmax it is the same; by x itself it is what PyTorch gives.
+    Through log_softmax it is the same; by x itself it is what PyTorch gives, NaN where x is -inf.
     """
 
     name = "ctc_loss"
 
     @quiet
     def backward(self, xp: Any, saved: Any, gy: Any, needs: tuple[bool, ...]) -> tuple[Any, ...]:
-        return self._gradient(xp, saved, gy, xp.exp(saved[0])), None, None, None
+        x = saved[0]
+        base = xp.where(x == NEVER, x.dtype.type(np.nan), xp.exp(x))
+        return self._gradient(xp, saved, gy, base), None, None, None
 
 
 def _marks(xp: Any, like: Array, state: Array, two: Array) -> Array:
@@ -223,7 +225,8 @@ def ctc_loss(
     Shapes: log_probs (T, N, C), of `log_softmax`; targets (N, L), or (sum of lengths,) in a row;
     lengths (N,), tensors or sequences -> () or, for reduction 'none', (N,).  One sequence (T, C)
     is taken too.  The gradient goes to log_probs, as if they came out of another `log_softmax`:
-    exp(x) minus the share of the alignments; 0 after a sequence's end, NaN for an infinite loss.
+    exp(x) minus the share of the alignments; 0 after a sequence's end, NaN for an infinite loss
+    and, as in PyTorch, where log_probs are -inf.
     Raises ShapeError for lengths and shapes that do not fit, LabelError for labels outside
     0..C-1, TypeError for lengths that are no integers.
 

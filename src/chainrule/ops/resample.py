@@ -77,8 +77,8 @@ class Interpolate(Op):
             raise failure(self, f"no empty axis but the batch's: axis {axis} has size 0", input=x)
         if min(self.size) < 1:
             raise failure(self, f"a size of at least 1, not {min(self.size)}", input=x)
-        copied = x.dtype == np.uint8 and self.mode in _COPYING
-        if not x.is_floating and not copied:
+        bytes_too = d == 2 or self.mode in _COPYING
+        if not x.is_floating and not (x.dtype == np.uint8 and bytes_too):
             raise failure(self, "a floating-point input", error=UndefinedKindError, input=x)
         return (Spec((*x.shape[:2], *self.size), x.dtype),)
 
@@ -87,8 +87,11 @@ class Interpolate(Op):
 
         Of axes that grow alike the last comes first, since its products are the slowest.
         """
-        rules = self.rules(shape[2:], "d" if dtype == np.float64 else "f")
+        bytes_weighed = dtype == np.uint8 and self.mode not in _COPYING
+        rules = self.rules(shape[2:], "d" if dtype == np.float64 or bytes_weighed else "f")
         found = [(axis, rule) for axis, rule in enumerate(rules) if not rule.keeps]
+        if bytes_weighed:  # each step rounds: PyTorch's order
+            return found[::-1]
         return sorted(found, key=lambda s: (s[1].m / s[1].n, -s[0] if s[1].m > s[1].n else s[0]))
 
     def forward(self, xp: Any, x: Array) -> tuple[tuple[Array, ...], Any]:
@@ -187,7 +190,8 @@ def interpolate(
 
     `antialias` (bilinear, bicubic with a = -1/2, lanczos) widens the kernel by n/m where the
     image shrinks, as Pillow does.  The gradient is the transpose: each element gets gy times its
-    weights.  float32 and float64; uint8 for the nearest modes.
+    weights.  float32 and float64; uint8 for the nearest modes and those of 2 axes, which round
+    after each axis, in whole numbers.
 
     Shapes: (N, C, L), (N, C, H, W) or (N, C, D, H, W) -> (N, C, *size); N may be 0.
     Raises ShapeError for settings and sizes that do not fit, KindError for other kinds,

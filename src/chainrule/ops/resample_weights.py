@@ -249,6 +249,19 @@ def blocks(rule: Rule, turned: bool = False) -> tuple[Block, ...]:
     return tuple(found)
 
 
+@lru_cache(maxsize=256)
+def whole_blocks(rule: Rule) -> tuple[tuple[Block, ...], int]:
+    """Give the blocks times 2**bits in whole numbers: as many bits as keep them below 2**15."""
+    parts = blocks(rule)
+    most = max(float(part.matrix.max(initial=0)) for part in parts)
+    bits = 0
+    while bits < 22 and int(0.5 + most * 2 ** (bits + 1)) < 1 << 15:
+        bits += 1
+    scaled = [part.matrix * 2.0**bits for part in parts]
+    rounded = [np.trunc(m + np.copysign(0.5, m)) for m in scaled]
+    return tuple([p._replace(matrix=m) for p, m in zip(parts, rounded, strict=True)]), bits
+
+
 # On arrays
 
 
@@ -257,7 +270,7 @@ def resample(xp: Any, x: Array, axis: int, rule: Rule) -> Array:
     if rule.mode.startswith("nearest"):
         copied: Array = xp.take(x, xp.asarray(nearest(rule)), axis=axis)
         return copied
-    return weigh(xp, x, axis, rule)
+    return (weigh_bytes if x.dtype == np.uint8 else weigh)(xp, x, axis, rule)
 
 
 def weigh(xp: Any, x: Array, axis: int, rule: Rule, turned: bool = False) -> Array:
@@ -269,14 +282,31 @@ def weigh(xp: Any, x: Array, axis: int, rule: Rule, turned: bool = False) -> Arr
     """
     if not _finite(xp, x):
         return _term_by_term(xp, x, axis, table(rule, turned))
-    size = table(rule, turned).size
+    return _by_blocks(xp, x, axis, table(rule, turned).size, blocks(rule, turned))
+
+
+def weigh_bytes(xp: Any, x: Array, axis: int, rule: Rule) -> Array:
+    """Multiply an axis of bytes in C order by the rule's matrix in whole numbers, as PyTorch does.
+
+    >>> import numpy as np
+    >>> weigh_bytes(np, np.array([[0, 5]], np.uint8), 1, Rule("linear", 2, 4))
+    array([[0, 1, 4, 5]], dtype=uint8)
+    """
+    parts, bits = whole_blocks(rule)
+    y = _by_blocks(xp, x.astype(np.float64), axis, rule.m, parts)  # exact: below 2**31
+    y = xp.floor((y + 2.0 ** (bits - 1)) * 2.0**-bits)
+    return xp.clip(y, 0, 255).astype(np.uint8)  # type: ignore[no-any-return]
+
+
+def _by_blocks(xp: Any, x: Array, axis: int, size: int, parts: tuple[Block, ...]) -> Array:
+    """Multiply an axis of an array in C order by a matrix of `size` rows, block by block."""
     inner = prod(x.shape[axis + 1 :])
     y: Array = xp.empty((*x.shape[:axis], size, *x.shape[axis + 1 :]), x.dtype)
     tail = () if inner == 1 else (inner,)
     cut = axis if tail else axis - 1  # rows times a matrix: those of one plane at a time
     lead = (prod(x.shape[:cut]), *x.shape[cut:axis])
     of, to = x.reshape(*lead, x.shape[axis], *tail), y.reshape(*lead, size, *tail)
-    tasks = [partial(_multiply, xp, block, of, to, inner == 1) for block in blocks(rule, turned)]
+    tasks = [partial(_multiply, xp, block, of, to, inner == 1) for block in parts]
     if y.size >= LARGE and blas_held():
         run_all(tasks)
     else:

@@ -111,7 +111,7 @@ def _target(
             rule = f"{d} or {d + 2} output sizes, not {len(target)}"
             raise failure(name, rule, output_size=output_size)
     for m, u, s in zip(target, usual, stride, strict=True):
-        if not (m == u or u - s < m < u + s):
+        if output_size is not None and not u - s < m < u + s:
             rule = f"output sizes between {u - s} and {u + s}, both left out, not {m}"
             raise failure(name, rule, input=x, output_size=output_size)
         if m < 0:
@@ -132,7 +132,7 @@ def _max_unpool(
     kernel = one_or_each(kernel_size, d, f"{name} kernel_size")
     steps = kernel if stride is None else one_or_each(stride, d, f"{name} stride", AxisError)
     pads = one_or_each(padding, d, f"{name} padding", AxisError)
-    if min(steps) < 1:
+    if d == 3 and min(steps) < 1:  # PyTorch takes them in one and two dimensions
         raise failure(name, f"stride of at least 1, not {min(steps)}", given=steps)
     x = as_tensor(input)
     return apply(MaxUnpool(_target(name, d, x, kernel, steps, pads, output_size)), x, indices)
