@@ -56,14 +56,13 @@ def select(backend: Backend, op: Op, arrays: Sequence[np.ndarray]) -> Kernel:
 
 
 def _double(a: Any) -> Any:
-    return a if a is None or a.dtype.kind != "f" else np.asarray(a, np.float64)
+    whole = a is None or np.asarray(a).dtype.kind != "f"
+    return a if whole else np.asarray(a, np.float64)
 
 
 def differentiable(arrays: Sequence[np.ndarray]) -> tuple[bool, ...]:
     """Tell which inputs can have gradients."""
     return tuple(a.dtype.kind == "f" for a in arrays)
-    whole = a is None or np.asarray(a).dtype.kind != "f"
-    return a if whole else np.asarray(a, np.float64)
 
 
 class Reference:

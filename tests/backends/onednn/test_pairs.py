@@ -55,6 +55,8 @@ def _slow_axis(op: Any, arrays: Sequence[np.ndarray]) -> bool:
 
 def _all_stay(op: Any, arrays: Sequence[np.ndarray]) -> bool:
     return all(rule.keeps for rule in op.rules(arrays[0].shape[2:], "f"))
+
+
 def _not_a_row(op: Any, arrays: Sequence[np.ndarray]) -> bool:
     x = arrays[0]
     return op.axes != ((x.ndim - 1 if x.flags.c_contiguous else 1),)
@@ -191,9 +193,6 @@ REASONS: dict[str, dict[str, Callable[[Any, Sequence[np.ndarray]], bool]]] = {
             a[1].shape not in (a[0].shape, a[0].shape[:2] + (1,) * (a[0].ndim - 2))
         ),
     },
-    "LayerNorm": {
-        "an eps that is not positive": lambda op, _: op.eps <= 0,
-        "one value in a row": lambda op, _: np.prod(op.shape) == 1,
     "LayerNorm": {"an eps that is not positive": lambda op, _: op.eps <= 0},
     "RMSNorm": {"an eps that is not positive": lambda op, _: op.eps <= 0},
     "Normalize": {

@@ -39,12 +39,12 @@ if _found.library is not None:
         pool,
         prelu,
         resample,
+        row_loss,
+        rows,
         scan,
         shuffle,
         softmax,
         taps,
-        row_loss,
-        rows,
     )
 
     BACKEND = ONEDNN

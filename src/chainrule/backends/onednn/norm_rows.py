@@ -23,7 +23,6 @@ from chainrule.backends.onednn.arrays import (
     reorder,
 )
 from chainrule.backends.onednn.backend import (
-    ONEDNN,
     ByReference,
     Limits,
     reference_backward,
