@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from chainrule.backends.onednn.arrays import _asked, address, to_last
+from chainrule.backends.onednn.arrays import _public_address, address, to_last
 from chainrule.backends.onednn.backend import ONEDNN, ByReference
 from chainrule.engine.op import OPS, Op
 from chainrule.errors import LabelError
@@ -177,4 +177,4 @@ def test_an_address_is_the_one_that_numpy_tells() -> None:
     frozen = x[1:, ::-1]
     frozen.flags.writeable = False
     for a in (x, x[2:], x.T, frozen, np.zeros(()), np.zeros((0, 3)), np.matrix([[1.0]])):
-        assert address(a) == _asked(a)
+        assert address(a) == _public_address(a)

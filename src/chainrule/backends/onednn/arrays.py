@@ -45,7 +45,7 @@ def is_float32(*arrays: Any) -> bool:
     return all(x.dtype == FLOAT32 and x.size for x in arrays)
 
 
-def _public_address(x: Array) -> int:
+def _public_address(x: Any) -> int:
     where: int = x.__array_interface__["data"][0]
     return where
 
@@ -54,11 +54,12 @@ _HEAD = object.__basicsize__  # what comes before the data's address in an array
 _at = c_size_t.from_address
 
 
-def _direct_address(x: Array) -> int:
-    return _at(id(x) + _HEAD).value
+def _direct_address(x: Any) -> int:
+    # A NumPy scalar, which an operation may give for an array, is another structure.
+    return _at(id(x) + _HEAD).value if type(x) is np.ndarray else _public_address(x)
 
 
-def _choose() -> Callable[[Array], int]:
+def _choose() -> Callable[[Any], int]:
     """Read the address where NumPy's ABI has it, in a sixth of the time, if that is right here."""
     usual = sys.implementation.name == "cpython"
     tried = [np.zeros(3), np.zeros((4, 5))[1:, 2:], np.zeros((2, 3, 4)).T]

@@ -35,15 +35,6 @@ INLINE void put(float *to, long left, vec x) {
         store_some(to, first_lanes(left), x);
 }
 
-/* The larger values; `best` where x is NaN. */
-INLINE vec larger_of(vec x, vec best) {
-#if LANES == 16
-    return (vec)_mm512_max_ps((__m512)x, (__m512)best);
-#else
-    return (vec)_mm256_max_ps((__m256)x, (__m256)best);
-#endif
-}
-
 /* Folded in halves: a few steps where one lane after the other would be sixteen. */
 INLINE __m128 quarter(vec x, const int largest) {
 #if LANES == 16
