@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import prod
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -66,6 +66,8 @@ def _plan(op: GridSample, x: Shape, grid: Shape) -> SamplePlan:
 @ONEDNN.kernel(GridSample)
 class GridSamplePair:
     """GridSample on channels-last images."""
+
+    otherwise: ClassVar[Any] = None  # without kernels the reference serves
 
     def supports(self, op: GridSample, arrays: Sequence[Array]) -> bool:
         """Float32, nothing empty, large enough."""

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from math import prod
 from typing import Any, NamedTuple
 
+from chainrule.backends.onednn import constants as c
 from chainrule.backends.onednn.arrays import (
     FLOAT32,
     address,
@@ -13,11 +14,10 @@ from chainrule.backends.onednn.arrays import (
     in_layout,
     is_dense,
     is_float32,
-    reorder,
 )
 from chainrule.backends.onednn.backend import ONEDNN, Limits
-from chainrule.backends.onednn.primitives import Primitive, Shape, plain, strided
-from chainrule.backends.onednn.runtime import cached, planned_for, work
+from chainrule.backends.onednn.primitives import Primitive, Shape, describe, plain, strided
+from chainrule.backends.onednn.runtime import cached, planned_for, runtime, work
 from chainrule.engine.op import Array, Spec
 from chainrule.ops.shuffle import ChannelShuffle, PixelShuffle, PixelUnshuffle
 
@@ -44,25 +44,29 @@ class Shuffle:
         """Say how x, of this shape, becomes y, or gy gx."""
         raise NotImplementedError
 
-    def _plan(self, op: Any, x: Array) -> Plan:
+    def _plan(self, op: Any, x: Array) -> Plan | None:
         last = not x.flags.c_contiguous
         return cached((op, x.shape, last), lambda: self._build(op, x.shape, last))
 
-    def _build(self, op: Any, shape: Shape, last: bool) -> Plan:
+    def _build(self, op: Any, shape: Shape, last: bool) -> Plan | None:
         (y,) = op.infer(Spec(shape, FLOAT32))
         ways = [self.exchange(op, shape, last, back) for back in (False, True)]
         with planned_for(work(2 * prod(shape))):
-            return Plan(y.shape, *[_copy(way, f"{op} of {shape}") for way in ways])
+            there, back = (_copy(way, f"{op} of {shape}") for way in ways)
+        return None if there is None or back is None else Plan(y.shape, there, back)
 
     def supports(self, op: Any, arrays: Sequence[Array]) -> bool:
-        """Float32, dense, large enough."""
+        """Float32, dense, large enough, and copies that the library has."""
         x = arrays[0]
-        return x.size >= Limits.small and is_float32(x) and is_dense(x)
+        if x.size < Limits.small or not is_float32(x) or not is_dense(x):
+            return False
+        return self._plan(op, x) is not None
 
     def forward(self, op: Any, arrays: Sequence[Array]) -> tuple[tuple[Array, ...], Any]:
         """Give y in x's layout; save x's shape and layout."""
         x = arrays[0]
         plan, last = self._plan(op, x), not x.flags.c_contiguous
+        assert plan is not None
         y = empty_laid(plan.y, last)
         plan.forward(address(x), address(y))
         return (y,), (x.shape, last)
@@ -74,15 +78,18 @@ class Shuffle:
         shape, last = saved
         g, gx = in_layout(gy, last), empty_laid(shape, last)
         plan = self._plan(op, gx)
+        assert plan is not None
         plan.backward(address(g), address(gx))
         return (gx,)
 
 
-def _copy(way: Exchange, what: str) -> Primitive:
+def _copy(way: Exchange, what: str) -> Primitive | None:
     axes, order = way
-    steps = [prod(axes[i + 1 :]) for i in order]
-    shape = tuple([axes[i] for i in order])
-    return reorder(strided(shape, tuple(steps)), plain(shape), what)
+    steps = tuple([prod(axes[i + 1 :]) for i in order])
+    shape, engine = tuple([axes[i] for i in order]), runtime().engine
+    ends = strided(shape, steps), engine, plain(shape), engine
+    description = describe("reorder", *ends, slow=True)
+    return None if description is None else Primitive(description, (c.SRC, c.DST), what)
 
 
 @ONEDNN.kernel(ChannelShuffle)
@@ -114,10 +121,10 @@ class Cells(Shuffle):
     def cells(self, op: Any, deep: Shape, last: bool, into: bool) -> Exchange:
         """Say how what is deep, (N, C r r, H, W), becomes wide, or the reverse."""
         r, (n, channels, h, w) = op.factor, deep
-        c = channels // (r * r)
+        few = channels // (r * r)
         if into:
-            return Exchange((n, h, w, c, r, r) if last else (n, c, r, r, h, w), INTO_CELLS)
-        return Exchange((n, h, r, w, r, c) if last else (n, c, h, r, w, r), OUT_OF_CELLS)
+            return Exchange((n, h, w, few, r, r) if last else (n, few, r, r, h, w), INTO_CELLS)
+        return Exchange((n, h, r, w, r, few) if last else (n, few, h, r, w, r), OUT_OF_CELLS)
 
 
 @ONEDNN.kernel(PixelShuffle)
@@ -135,5 +142,5 @@ class PixelUnshufflePair(Cells):
 
     def exchange(self, op: PixelUnshuffle, shape: Shape, last: bool, back: bool) -> Exchange:
         """Take channels out of cells."""
-        (n, c, h, w), r = shape, op.factor
-        return self.cells(op, (n, c * r * r, h // r, w // r), last, back)
+        (n, channels, h, w), r = shape, op.factor
+        return self.cells(op, (n, channels * r * r, h // r, w // r), last, back)
