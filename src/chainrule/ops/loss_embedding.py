@@ -93,6 +93,9 @@ class CosineEmbeddingLoss(_Pairs):
         """Give the gradient of one embedding; its own axis may be the one that is broadcast."""
         both = np.broadcast_shapes(across.shape, a.shape)
         lead = xp.asarray(along / xp.asarray(aa)[..., None]) * a
+        if across.shape == lead.shape == a.shape:
+            across -= lead
+            return across
         return sum_to(xp, xp.broadcast_to(across, both), a.shape) - sum_to(xp, lead, a.shape)
 
     @classmethod
