@@ -110,18 +110,22 @@ class LabelledRows:
         first = gx if needs[0] else None
         if w is None:
             return first, None
-        return first, None, _by_weight(op, t, w, kept, y, g) if needs[2] else None
+        return first, None, _by_weight(op, t, w, kept, g) if needs[2] else None
 
 
 def _address(a: Array | None) -> int | None:
     return None if a is None else address(a)
 
 
-def _by_weight(op: Any, t: Array, w: Array, kept: Array, y: Array, g: Array) -> Array:
+def _by_weight(op: Any, t: Array, w: Array, kept: Array, g: Array) -> Array:
     """Give -(sum of g (lp + y) over the places of each class), the y for the mean alone."""
-    values, divisor = kept[1 : 2 * t.size : 2], kept[2 * t.size]
+    labels = t.ravel()
+    counts = labels != op.ignore_index
+    labels, values = labels[counts], kept[1 : 2 * t.size : 2][counts].astype(np.float64)
     with np.errstate(all="ignore"):
-        terms = -(g.ravel() / divisor) * (values + y if op.reduction == "mean" else values)
-    counts = t.ravel() != op.ignore_index
-    gw = np.bincount(t.ravel()[counts], weights=terms[counts], minlength=w.size)
+        scale = -g.ravel().astype(np.float64) / kept[2 * t.size]
+        if op.reduction == "mean":  # y anew: what rounding took of it would count for each place
+            values += -(w[labels] * values).sum() / w[labels].sum(dtype=np.float64)
+        terms = values * (scale if scale.size == 1 else scale[counts])
+    gw = np.bincount(labels, weights=terms, minlength=w.size)
     return gw.astype(FLOAT32)
