@@ -26,7 +26,7 @@ class UndefinedKindError(KindError, NotImplementedError):
     """A dtype on which the operation means nothing; PyTorch calls it not implemented."""
 
 
-class AxisError(ChainruleError, IndexError, ValueError):
+class AxisError(ChainruleError, IndexError, ValueError, RuntimeError):
     """A dimension that the tensor does not have, or one named twice."""
 
 

@@ -249,7 +249,7 @@ X, V = cr.tensor(normal(4, 3)), cr.ones(3, dtype="float64")
         (lambda: F.local_response_norm(X, 2.5), cr.KindError, "size"),
         (lambda: F.local_response_norm(X, 2, alpha=None), cr.KindError, "a number"),
         (lambda: F.local_response_norm(X, 2), cr.ShapeError, "at least 3 axes"),
-        (lambda: F.local_response_norm(X.to(cr.int64), 2), cr.KindError, "floating-point"),
+        (lambda: F.local_response_norm(X[None].long(), 2), cr.KindError, "floating-point"),
         (lambda: F.local_response_norm_within(X, 2), cr.ShapeError, "an odd size.*not 2"),
         (lambda: F.local_response_norm_within(X, 3), cr.ShapeError, "at least 3 axes"),
         (lambda: F.local_response_norm_within(X, 3, k="a"), cr.KindError, "a number"),

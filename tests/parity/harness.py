@@ -17,7 +17,11 @@ import chainrule as cr
 
 torch.set_num_threads(1)  # small tensors; its threads only wait for each other
 
-TOLERANCE = {np.dtype("float32"): (2e-5, 2e-5), np.dtype("float64"): (1e-10, 1e-10)}
+TOLERANCE = {
+    np.dtype("float16"): (2e-3, 2e-3),
+    np.dtype("float32"): (2e-5, 2e-5),
+    np.dtype("float64"): (1e-10, 1e-10),
+}
 
 
 def check(

@@ -20,6 +20,7 @@ from chainrule.ops.formulas import need_float, number, quiet
 from chainrule.ops.index import Index
 from chainrule.ops.loss import as_floats
 from chainrule.ops.matmul import product
+from chainrule.ops.norm_common import floats
 from chainrule.ops.vector_norm import VectorNorm
 
 _AT_ONCE = 1 << 20
@@ -282,11 +283,12 @@ class CosineSimilarity(Op):
         shapes = x.shape, v.shape
         common = np.broadcast_shapes(*shapes)
         along = (self.axis,) if common else ()
-        both = [xp.broadcast_to(a, common) for a in (x, v)]
+        both = [xp.broadcast_to(floats(a), common) for a in (x, v)]
         norms = [xp.sqrt(total(xp, a * a, along, True)) for a in both]
         units = [a / xp.maximum(n, self.eps) for a, n in zip(both, norms, strict=True)]
         y = total(xp, units[0] * units[1], along, True)
-        return (y.reshape(reduced(common, along, False)),), (*both, *norms, y, *shapes)
+        result = y.reshape(reduced(common, along, False)).astype(x.dtype, copy=False)
+        return (result,), (*both, *norms, y, *shapes)
 
     @quiet
     def backward(self, xp: Any, saved: Any, gy: Any, needs: tuple[bool, ...]) -> tuple[Any, ...]:
@@ -294,7 +296,9 @@ class CosineSimilarity(Op):
         g = gy.reshape(y.shape)
         sides = ((x, nx, v, nv), (v, nv, x, nx))
         return tuple([
-            sum_to(xp, self._slope(xp, g, y, *side), shape) if need else None
+            sum_to(xp, self._slope(xp, g, y, *side), shape).astype(gy.dtype, copy=False)
+            if need
+            else None
             for side, shape, need in zip(sides, shapes, needs, strict=True)
         ])  # fmt: skip
 
@@ -330,4 +334,5 @@ def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -
     name = "cosine_similarity"
     x, y = promote(x1, x2, name=name)
     ndim = len(broadcast(name, x1=x.shape, x2=y.shape))
+    need_float(name, x)
     return apply(CosineSimilarity(axis(dim, ndim, name), number(eps, f"{name} eps")), x, y)

@@ -14,7 +14,14 @@ from chainrule.engine.op import Array, Op, Spec, public
 from chainrule.engine.promotion import INT64
 from chainrule.engine.sample import Sample, integers, normal
 from chainrule.engine.tensor import Tensor, apply, as_tensor, mark_written
-from chainrule.errors import KindError, LabelError, UndefinedKindError, failure
+from chainrule.errors import (
+    AxisError,
+    KindError,
+    LabelError,
+    ShapeError,
+    UndefinedKindError,
+    failure,
+)
 from chainrule.ops.arguments import integer
 from chainrule.ops.formulas import number, quiet
 from chainrule.ops.index import scatter_add
@@ -27,7 +34,8 @@ NONE = -1
 def check_table(op: Any, w: Spec, *indices: Spec) -> None:
     """Raise unless the table is a matrix and the indices are of a dtype that PyTorch takes."""
     if w.ndim != 2:
-        raise failure(op, "a weight (num_embeddings, embedding_dim)", weight=w)
+        error = ShapeError if w.ndim else AxisError  # as PyTorch
+        raise failure(op, "a weight (num_embeddings, embedding_dim)", error=error, weight=w)
     for i in indices:
         if i.dtype not in (np.int64, np.int32):
             rule, hint = "indices that are int64 or int32", "convert them first: input.long()"

@@ -14,7 +14,7 @@ from typing import Any
 from chainrule.engine.op import Array, Op, Spec, public
 from chainrule.engine.sample import Sample, normal
 from chainrule.engine.tensor import Tensor, apply
-from chainrule.errors import failure
+from chainrule.errors import AxisError, ShapeError, failure
 from chainrule.ops.arguments import ntuple
 from chainrule.ops.window import AXES, Sizes, arithmetic, col2im, im2col, output_sizes
 
@@ -53,7 +53,8 @@ class Unfold(Op):
         d = len(self.kernel)
         if x.ndim not in (d + 1, d + 2) or 0 in x.shape[-d - 1 :]:
             rule = f"an input (N, C, {AXES[d]}) or (C, {AXES[d]}) in which N alone may be 0"
-            raise failure(self, rule, input=x)
+            error = AxisError if d == 2 and x.ndim < 3 else ShapeError  # as PyTorch
+            raise failure(self, rule, error=error, input=x)
         pads = tuple((p, p) for p in self.padding)
         settings = (self.kernel, self.stride, pads, self.dilation)
         out = output_sizes(self, x.shape[-d:], *settings, input=x)

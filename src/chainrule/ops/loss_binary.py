@@ -18,9 +18,9 @@ from chainrule.ops.loss import reduced, reduction_mode, share
 
 def _checked(op: Any, x: Spec, t: Spec, **weights: Spec | None) -> tuple[Spec, ...]:
     """Infer: one shape, one floating dtype, weights that broadcast to the shape."""
-    need_float(op, x)
     if x.shape != t.shape:
         raise failure(op, f"a target of the input's shape {x.shape}", input=x, target=t)
+    need_float(op, x)
     for name, w in weights.items():
         if w is not None and w.shape != x.shape:
             common = broadcast(op, **{"input": x.shape, name: w.shape})
@@ -134,14 +134,16 @@ def binary_cross_entropy_with_logits(
     """
     name = "binary_cross_entropy_with_logits"
     mode = reduction_mode(name, reduction, size_average, reduce)
-    wanted = as_tensor(target)
+    x, wanted = as_tensor(input), as_tensor(target)
+    if x.shape != wanted.shape:
+        raise failure(name, f"a target of the input's shape {x.shape}", input=x, target=wanted)
     if wanted.dtype.kind != "f":
         hint = "convert it first: target.float()"
         rule = "a floating-point target"
         raise failure(name, rule, error=UndefinedKindError, hint=hint, target=wanted)
-    need_float(name, as_tensor(input))
+    need_float(name, x)
     weights = [w for w in (weight, pos_weight) if w is not None]
-    inputs = promote(input, wanted, *weights)
+    inputs = promote(x, wanted, *weights)
     y = apply(BinaryCrossEntropyWithLogits(mode, pos_weight is not None), *inputs)
     return cast(y, wanted.dtype)  # with two dtypes PyTorch answers in the target's
 
@@ -160,7 +162,7 @@ class BinaryCrossEntropy(Op):
     reduction: str = "mean"
 
     def infer(self, x: Spec, t: Spec, w: Spec | None = None) -> tuple[Spec, ...]:
-        if t.dtype != x.dtype:
+        if t.dtype != x.dtype and t.shape == x.shape:
             rule, hint = "a target of the input's dtype", f"convert it first: target.to({x.dtype})"
             raise failure(self, rule, error=KindError, hint=hint, input=x, target=t)
         return _checked(self, x, t, weight=w)

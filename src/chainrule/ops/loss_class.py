@@ -12,7 +12,7 @@ import numpy as np
 from chainrule.engine.op import Array, Op, Spec, public
 from chainrule.engine.sample import Sample, integers, normal, positive
 from chainrule.engine.tensor import Tensor, apply, as_tensor
-from chainrule.errors import KindError, failure
+from chainrule.errors import AxisError, KindError, failure
 from chainrule.ops.broadcast import total
 from chainrule.ops.cast import promote
 from chainrule.ops.formulas import need_float, number, quiet
@@ -126,7 +126,7 @@ class SoftCrossEntropy(Op):
     def infer(self, x: Spec, t: Spec, w: Spec | None = None) -> tuple[Spec, ...]:
         need_float(self, x)
         if x.ndim == 0:
-            raise failure(self, "scores (C,), (N, C) or (N, C, d1, ...)", input=x)
+            raise failure(self, "scores (C,), (N, C) or (N, C, d1, ...)", error=AxisError, input=x)
         classes = x.shape[1 if x.ndim > 1 else 0]
         if w is not None and w.shape != (classes,):
             raise failure(self, f"a weight for each of {classes} classes", input=x, weight=w)

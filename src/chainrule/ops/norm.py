@@ -12,7 +12,7 @@ import numpy as np
 from chainrule.engine.op import Array, Op, Spec, public
 from chainrule.engine.sample import Sample, normal, positive
 from chainrule.engine.tensor import Tensor, apply, apply_all, as_tensor
-from chainrule.errors import UndefinedKindError, failure
+from chainrule.errors import AxisError, ShapeError, UndefinedKindError, failure
 from chainrule.ops.arguments import flag
 from chainrule.ops.norm_common import (
     FLOAT32,
@@ -74,7 +74,8 @@ class BatchNorm(Op):
         if not x.is_floating:
             raise failure(self, "a floating-point input", error=UndefinedKindError, x=x)
         if len(x.shape) < 2:
-            raise failure(self, "at least 2 axes: (N, C, ...)", x=x)
+            error = ShapeError if x.shape else AxisError  # as PyTorch
+            raise failure(self, "at least 2 axes: (N, C, ...)", error=error, x=x)
         names = ("weight", "bias") if self.training else ("mean", "variance", "weight", "bias")
         given = zip(names, rest, strict=False)
         check_parameters(self, x, (x.shape[1],), "one value for each channel of x", given)

@@ -62,10 +62,10 @@ class LocalResponseNorm(Op):
             raise failure(self, f"size of at least 1, not {self.size}")
         if self.within and self.size % 2 == 0:
             raise failure(self, f"an odd size, so that windows have a middle, not {self.size}")
-        if not x.is_floating:
-            raise failure(self, "a floating-point input", error=UndefinedKindError, x=x)
         if x.ndim < 3:
             raise failure(self, "at least 3 axes: (N, C, ...)", x=x)
+        if not x.is_floating:
+            raise failure(self, "a floating-point input", error=UndefinedKindError, x=x)
         return (x,)
 
     def _sums(self, xp: Any, a: Array, before: int, after: int) -> Array:

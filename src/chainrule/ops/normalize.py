@@ -13,8 +13,8 @@ from chainrule.engine import state
 from chainrule.engine.op import Array, Op, Spec, public
 from chainrule.engine.sample import Sample, away_from_zero, distinct
 from chainrule.engine.tensor import Tensor, apply, as_tensor, mark_written
-from chainrule.errors import GraphError, KindError, failure
-from chainrule.ops.formulas import number
+from chainrule.errors import GraphError, failure
+from chainrule.ops.formulas import need_float, number
 from chainrule.ops.norm_common import floats, sums
 from chainrule.ops.reduce import some_or_all
 from chainrule.ops.vector_norm import VectorNorm
@@ -37,8 +37,7 @@ class Normalize(Op):
         return VectorNorm(self.axes, self.p, True)
 
     def infer(self, x: Spec) -> tuple[Spec, ...]:
-        if not x.is_floating:
-            raise failure(self, "a floating-point input", error=KindError, input=x)
+        need_float(self, x)
         self._norm.infer(x)
         return (x,)
 
@@ -91,6 +90,7 @@ def normalize(
             [0.0, 0.0]])
     """
     x = as_tensor(input)
+    need_float("normalize", x)
     axes = some_or_all(dim, x, "normalize")
     op = Normalize(axes, number(p, "normalize p"), number(eps, "normalize eps"))
     y = apply(op, x)

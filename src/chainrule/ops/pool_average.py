@@ -172,9 +172,9 @@ class AvgPool(Op):
 
     def infer(self, x: Spec) -> tuple[Spec, ...]:
         d = len(self.kernel)
+        check_axes(self, x, d, AxisError if d == 2 and x.ndim < 3 else ShapeError)  # as PyTorch
         if not x.is_floating and x.dtype != INT64:
             raise failure(self, "a floating-point or int64 input", error=UndefinedKindError, x=x)
-        check_axes(self, x, d, AxisError if d == 2 and x.ndim < 3 else ShapeError)  # as PyTorch
         check_not_empty(self, x, d + 1)
         return (Spec(x.shape[:-d] + tuple([w.out for w in self._windows(x.shape[-d:])]), x.dtype),)
 

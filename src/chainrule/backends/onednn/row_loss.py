@@ -97,13 +97,13 @@ class LabelledRows:
         given = address(x), address(t), _address(w), _address(e), first, errors
         if plan.forward(plan.settings, *given, result, plan.threads[0]):
             return run_reference(op, arrays)
-        return (y,), (plan, e, t, w, kept, y if w is not None else None)
+        return (y,), (plan, e, t, w, kept)
 
     def backward(self, op: Any, saved: Any, gy: Any, needs: tuple[bool, ...]) -> Gradients:
         """Give the gradients of the scores and the weights."""
         if type(saved) is ByReference:
             return reference_backward(op, saved, gy, needs)
-        plan, e, t, w, kept, y = saved
+        plan, e, t, w, kept = saved
         g, gx = as_plain(gy), plan.empty()
         given = _address(e), address(t), _address(w), address(kept), address(g), address(gx)
         plan.backward(plan.settings, *given, plan.threads[1])
