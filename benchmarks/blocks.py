@@ -26,8 +26,9 @@ TURN = 0.03  # seconds of a turn
 class Case:
     """An expression and its arrays.
 
-    A shape is drawn from the normal distribution, ("k", shape, high) are integers; `same` asks
-    for at least PyTorch's speed, since a kernel of oneDNN or of ours serves it.
+    A shape is drawn from the normal distribution, ("positive", shape) are its absolute values and
+    1/10, ("k", shape, high) are integers; `same` asks for at least PyTorch's speed, since a kernel
+    of oneDNN or of ours serves it.
     """
 
     run: str
@@ -41,6 +42,13 @@ def _each(names: str, arrays: tuple[Any, ...] = (MAPS,), same: bool = False) -> 
 
 LABELS = ("k", (128,), 512)
 SIGNS = ("sign", (128,))
+POSITIVE = ("positive", MAPS)
+SLOPES, SQUARE = (1, 64, 1, 1), (1000, 1000)
+
+ARITHMETIC = "add", "sub", "mul", "div", "maximum"
+UNARY = "exp", "abs", "square", "neg"
+ROOTS = "log", "sqrt", "reciprocal"
+REDUCTIONS = "sum", "mean", "amax", "var", "linalg.vector_norm"
 
 CASES: dict[str, Case] = {
     **_each("relu leaky_relu elu sigmoid tanh softplus gelu silu hardswish", same=True),
@@ -121,6 +129,24 @@ CASES: dict[str, Case] = {
     "sort": Case("L.sort(a, 1)[0]", (ROWS,)),
     "einsum": Case("L.einsum('ij,kj->ik', a, b)", (ROWS, ROWS)),
     "cat": Case("L.cat((a, b), 1)", (MAPS, MAPS), True),
+    # Arithmetic and reductions; a divisor and what goes into roots and logarithms is positive.
+    **{name: Case(f"L.{name}(a, b)", (MAPS, MAPS), True) for name in ARITHMETIC},
+    **{f"{name} channels": Case(f"L.{name}(a, b)", (MAPS, SLOPES), True) for name in ARITHMETIC},
+    **{f"{name} rows": Case(f"L.{name}(a, b)", (ROWS, (128, 1)), True) for name in ARITHMETIC},
+    **{name: Case(f"L.{name}(a)", (MAPS,), True) for name in UNARY},
+    **{name: Case(f"L.{name}(a)", (POSITIVE,), True) for name in ROOTS},
+    "clamp": Case("L.clamp(a, -1.0, 1.0)", (MAPS,), True),
+    "pow": Case("L.pow(a, 3)", (MAPS,), True),
+    "where": Case("L.where(a > 0, a, b)", (MAPS, MAPS), True),
+    "masked_fill": Case("L.masked_fill(a, a.detach() > 0, 0.5)", (MAPS,), True),
+    **{name: Case(f"L.{name}(a)", (MAPS,), True) for name in REDUCTIONS},
+    **{f"{name} (2, 3)": Case(f"L.{name}(a, dim=(2, 3))", (MAPS,), True) for name in REDUCTIONS},
+    **{
+        f"{name} (0, 2, 3)": Case(f"L.{name}(a, dim=(0, 2, 3))", (MAPS,), True)
+        for name in REDUCTIONS
+    },
+    **{f"{name} 0": Case(f"L.{name}(a, dim=0)", (SQUARE,), True) for name in REDUCTIONS},
+    **{f"{name} 1": Case(f"L.{name}(a, dim=1)", (SQUARE,), True) for name in REDUCTIONS},
 }
 
 
@@ -137,6 +163,8 @@ def arrays(case: Case) -> list[tuple[np.ndarray, bool]]:
         elif what[0] == "sign":
             signs = np.where(rng.random(what[1]) < 0.5, -1.0, 1.0)
             drawn.append((signs.astype(np.float32), False))
+        elif what[0] == "positive":
+            drawn.append((_last(np.abs(rng.standard_normal(what[1], np.float32)) + 0.1), True))
         else:
             drawn.append((_last(rng.standard_normal(what, np.float32)), True))
     return drawn

@@ -33,6 +33,10 @@ CANCELS = {"Softmax", "LogSoftmax", "Normalize", "Tanh", "GELU", "Mish"}
 1 - y * y near 1, P(x) + x P'(x)."""
 
 
+HAND_ON = {"Add", "Sub", "Sum"}
+"""Gradients that are gy itself, or a view of it."""
+
+
 class Executed:
     """Counts the primitives that ran, once `count_primitives` watches them."""
 
@@ -228,7 +232,7 @@ class Run:
         before = Guard(gys[:1])
         gy = gys[0] if len(gys) == 1 else tuple(gys)
         backward = self.kernel.backward
-        if type(self.op).__name__ == "Add" or not any(needs):  # which hands gy on
+        if type(self.op).__name__ in HAND_ON or not any(needs):
             gradients = backward(self.op, self.saved, gy, needs)
         else:
             gradients = self._executing(backward, self.op, self.saved, gy, needs)

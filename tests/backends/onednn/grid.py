@@ -209,6 +209,69 @@ def _add(rng: Rng, name: str) -> Case:
     return op, (whole(rng, shape), halves(rng, other))
 
 
+def _broadcasting(rng: Rng) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Two shapes: equal, or one that is stretched along some axes or lacks the first."""
+    shape = any_shape(rng)
+    thin = tuple(n if rng.random() < 0.5 else 1 for n in shape)
+    if rng.random() < 0.3:
+        return thin, shape
+    return shape, pick(rng, (shape, shape, thin, thin[len(thin) // 2 :], ()))
+
+
+@grid("Sub", "Mul", "Div", "Extremum")
+def _two(rng: Rng, name: str) -> Case:
+    first, second = _broadcasting(rng)
+    if name == "Extremum":
+        kind = pick(rng, ("maximum", "minimum"))
+        return OPS[name](kind), (whole(rng, first), whole(rng, second))
+    b = normal(rng, second)
+    if name == "Div":
+        return OPS[name](pick(rng, (None, None, None, "floor"))), (
+            normal(rng, first),
+            _away(b, 0.5),
+        )
+    return OPS[name](*([pick(rng, (1, 1, 1, 2))] if name == "Sub" else [])), (normal(rng, first), b)
+
+
+@grid("Where")
+def _where(rng: Rng, name: str) -> Case:
+    first, second = _broadcasting(rng)
+    mask = rng.random(pick(rng, (first, second))) < 0.5
+    return OPS[name](), (mask, normal(rng, first), normal(rng, second))
+
+
+@grid("Exp", "Abs", "Neg", "Square", "Reciprocal", "Log", "Sqrt", "Rsqrt")
+def _function(rng: Rng, name: str) -> Case:
+    x = _away(normal(rng, any_shape(rng)), 0.3)
+    x = np.abs(x) if name in ("Log", "Sqrt", "Rsqrt") else x
+    return OPS[name](*([pick(rng, (None, None, 2))] if name == "Log" else [])), (x,)
+
+
+@grid("PowScalar")
+def _power(rng: Rng, name: str) -> Case:
+    return OPS[name](pick(rng, (2, 3, 4, 5.0, 1.5, -1))), (normal(rng, any_shape(rng)),)
+
+
+@grid("Clamp")
+def _clamp(rng: Rng, name: str) -> Case:
+    limits = pick(rng, ((-1.0, 0.5), (None, 0.5), (0.1, None), (1, -1), (np.nan, 1.0)))
+    return OPS[name](*limits), (normal(rng, any_shape(rng)),)
+
+
+@grid("Sum", "Mean", "Var", "VectorNorm", "Extreme")
+def _reduction(rng: Rng, name: str) -> Case:
+    shape = any_shape(rng) or (5,)
+    axes = tuple(i for i in range(len(shape)) if rng.random() < 0.6)
+    keep = bool(rng.random() < 0.5)
+    x = whole(rng, shape) if name == "Extreme" else normal(rng, shape)
+    settings: dict[str, Any] = {
+        "Var": (axes, pick(rng, (1, 0, 0.5)), keep, bool(rng.random() < 0.5)),
+        "VectorNorm": (axes, pick(rng, (2.0, 2.0, 2.0, 1.0)), keep),
+        "Extreme": (pick(rng, ("amax", "amin", "max", "min")), axes, keep),
+    }
+    return OPS[name](*settings.get(name, (axes, keep))), (x,)
+
+
 @grid("Cat")
 def _cat(rng: Rng, name: str) -> Case:
     shape = list(any_shape(rng) or (3,))

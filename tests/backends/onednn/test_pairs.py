@@ -47,6 +47,23 @@ def _broadcast(op: Any, arrays: Sequence[np.ndarray]) -> bool:
     return arrays[0].shape != arrays[1].shape
 
 
+def _all_gaps(op: Any, arrays: Sequence[np.ndarray]) -> bool:
+    """There are operands as large as the result, and each of them has gaps."""
+    shape = np.broadcast_shapes(*[a.shape for a in arrays])
+    whole = [dense(a) for a in arrays if a.shape == shape]
+    return bool(whole) and not any(whole)
+
+
+def _loops(op: Any, arrays: Sequence[np.ndarray]) -> bool:
+    """The kernel has three loops, one inside the other."""
+    ndim = max(a.ndim for a in arrays)
+    return ndim > 3 and len({a.shape for a in arrays}) > 1
+
+
+def _nothing(op: Any, arrays: Sequence[np.ndarray]) -> bool:
+    return all(arrays[0].shape[i] == 1 for i in op.axes)
+
+
 def _slow_axis(op: Any, arrays: Sequence[np.ndarray]) -> bool:
     """Only along the axis that is the innermost in memory."""
     x = arrays[0]
@@ -110,10 +127,29 @@ REASONS: dict[str, dict[str, Callable[[Any, Sequence[np.ndarray]], bool]]] = {
     },
     "Softmax": {"gaps": _gaps, "an axis that is not the innermost": _slow_axis},
     "LogSoftmax": {"gaps": _gaps, "an axis that is not the innermost": _slow_axis},
-    "Add": {
+    "Add": {"gaps": _all_gaps, "scaled": lambda op, _: op.alpha != 1},
+    "Sub": {"gaps": _all_gaps, "many loops": _loops, "scaled": lambda op, _: op.alpha != 1},
+    "Mul": {"gaps": _all_gaps, "many loops": _loops},
+    "Div": {
+        "gaps": _all_gaps,
+        "many loops": _loops,
+        "rounded": lambda op, _: op.rounding_mode is not None,
+    },
+    "Extremum": {"gaps": _all_gaps, "many loops": _loops},
+    "Where": {"gaps": _all_gaps, "many loops": _loops},
+    **{name: {"gaps": _gaps} for name in ("Exp", "Abs", "Neg", "Square", "Reciprocal")},
+    **{name: {"gaps": _gaps} for name in ("Sqrt", "Rsqrt")},
+    "Log": {"gaps": _gaps, "another base": lambda op, _: op.base is not None},
+    "PowScalar": {"gaps": _gaps, "other powers": lambda op, _: op.exponent not in (2, 3, 4, 5)},
+    "Clamp": {"gaps": _gaps, "NaN for a limit": lambda op, _: op.low != op.low},
+    "Sum": {"gaps": _gaps, "nothing to reduce": _nothing},
+    "Mean": {"gaps": _gaps, "nothing to reduce": _nothing},
+    "Var": {"gaps": _gaps, "nothing to reduce": _nothing},
+    "Extreme": {"gaps": _gaps, "nothing to reduce": _nothing},
+    "VectorNorm": {
         "gaps": _gaps,
-        "scaled": lambda op, _: op.alpha != 1,
-        "broadcast": lambda op, a: a[0].shape != a[1].shape,
+        "nothing to reduce": _nothing,
+        "another order": lambda op, _: op.p != 2,
     },
     "AddReLU": {"gaps": _gaps, "broadcast": lambda op, a: a[0].shape != a[1].shape},
     "Cat": {"gaps": lambda op, a: not all(map(dense, a))},

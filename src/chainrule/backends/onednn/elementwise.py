@@ -1,0 +1,311 @@
+"""Arithmetic and choices between arrays that broadcast, and roots, powers, exponentials of one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import inf, isnan
+from typing import Any, ClassVar
+
+import numpy as np
+
+from chainrule.backends.onednn.arithmetic import AddPair
+from chainrule.backends.onednn.arrays import FLOAT32
+from chainrule.backends.onednn.backend import ONEDNN, Limits
+from chainrule.backends.onednn.loops import ZERO, Kind, compute, plan_loops
+from chainrule.backends.onednn.own import have_kernels
+from chainrule.backends.onednn.reduction import summed, summed_product
+from chainrule.engine.op import Array
+from chainrule.ops.elementwise import Add, Div, Mul, Neg, Sub
+from chainrule.ops.power import PowScalar
+from chainrule.ops.rounding import Abs
+from chainrule.ops.select import Clamp, Extremum, Where
+from chainrule.ops.unary import Exp, Log, Reciprocal, Rsqrt, Sqrt, Square
+
+Forward = tuple[tuple[Array, ...], Any]
+Gradients = tuple[Array | None, ...]
+Needs = tuple[bool, ...]
+
+HIGHEST = 16  # power that is made of products
+
+
+def served(arrays: Sequence[Array]) -> bool:
+    """Tell whether the kernel takes these: floats and booleans, one of them large enough."""
+    least = max(1, Limits.small)
+    counts = [a.size for a in arrays]
+    if not min(counts) or max(counts) < least or not have_kernels():
+        return False
+    plan = plan_loops(tuple(arrays))
+    return plan is not None and plan.size >= least
+
+
+class Ours:
+    """Base of the pairs that need the kernel."""
+
+    otherwise: ClassVar[AddPair | None] = None  # what serves without it
+
+
+class Pairwise(Ours):
+    """Base of the pairs on two operands."""
+
+    def supports(self, op: Any, arrays: Sequence[Array]) -> bool:
+        """Float32, large enough, in loops that the kernel has."""
+        a, b = arrays
+        return a.dtype == FLOAT32 and b.dtype == FLOAT32 and served(arrays)
+
+
+@ONEDNN.kernel(Add)
+class AddLoops(Pairwise):
+    """Sum; without kernels oneDNN's."""
+
+    kind: ClassVar[Kind] = Kind.ADD
+    otherwise: ClassVar[AddPair | None] = AddPair()
+
+    def supports(self, op: Any, arrays: Sequence[Array]) -> bool:
+        """As others, and not scaled."""
+        if not have_kernels():
+            return self.otherwise is not None and self.otherwise.supports(op, arrays)
+        return op.alpha == 1 and super().supports(op, arrays)
+
+    def forward(self, op: Any, arrays: Sequence[Array]) -> Forward:
+        """Add; where shapes differ they are saved."""
+        a, b = arrays
+        if self.otherwise is not None and not have_kernels():
+            return self.otherwise.forward(op, arrays)
+        return (compute(self.kind, a, b),), None if a.shape == b.shape else (a.shape, b.shape)
+
+    def backward(self, op: Any, saved: Any, gy: Any, needs: Needs) -> Gradients:
+        """Pass gy on, summed."""
+        first, second = saved or (gy.shape, gy.shape)
+        return (
+            summed(gy, first) if needs[0] else None,
+            self._second(summed(gy, second)) if needs[1] else None,
+        )
+
+    def _second(self, g: Array) -> Array:
+        return g
+
+
+@ONEDNN.kernel(Sub)
+class SubLoops(AddLoops):
+    """Difference."""
+
+    kind, otherwise = Kind.SUB, None
+
+    def _second(self, g: Array) -> Array:
+        return compute(Kind.NEG, g) if plan_loops((g,)) else np.negative(g)
+
+
+@ONEDNN.kernel(Mul)
+class MulLoops(Pairwise):
+    """Product."""
+
+    def forward(self, op: Any, arrays: Sequence[Array]) -> Forward:
+        """Multiply; both factors are saved."""
+        return (compute(Kind.MUL, *arrays),), tuple(arrays)
+
+    def backward(self, op: Any, saved: Any, gy: Any, needs: Needs) -> Gradients:
+        """Multiply by the other factor."""
+        a, b = saved
+        return (
+            self._product(gy, b, a.shape) if needs[0] else None,
+            self._product(gy, a, b.shape) if needs[1] else None,
+        )
+
+    def _product(self, gy: Array, factor: Array, shape: Any) -> Array:
+        if shape != gy.shape:
+            found = summed_product(gy, factor, shape)
+            if found is not None:
+                return found
+        return summed(compute(Kind.MUL, gy, factor), shape)
+
+
+@ONEDNN.kernel(Div)
+class DivLoops(Pairwise):
+    """Quotient that is not rounded."""
+
+    def supports(self, op: Any, arrays: Sequence[Array]) -> bool:
+        """As others, and not rounded."""
+        return op.rounding_mode is None and super().supports(op, arrays)
+
+    def forward(self, op: Any, arrays: Sequence[Array]) -> Forward:
+        """Divide; both are saved."""
+        return (compute(Kind.DIV, *arrays),), tuple(arrays)
+
+    def backward(self, op: Any, saved: Any, gy: Any, needs: Needs) -> Gradients:
+        """Divide by b; for b multiply by the quotient too."""
+        a, b = saved
+        return (
+            summed(compute(Kind.DIV, gy, b), a.shape) if needs[0] else None,
+            summed(compute(Kind.DIV_BACK, a, b, gy), b.shape) if needs[1] else None,
+        )
+
+
+@ONEDNN.kernel(Extremum)
+class ExtremumLoops(Pairwise):
+    """The larger or the smaller."""
+
+    def forward(self, op: Any, arrays: Sequence[Array]) -> Forward:
+        """Choose; both are saved."""
+        kind = Kind.MAX if op.kind == "maximum" else Kind.MIN
+        return (compute(kind, *arrays),), tuple(arrays)
+
+    def backward(self, op: Any, saved: Any, gy: Any, needs: Needs) -> Gradients:
+        """Send gy to the winner."""
+        a, b = saved
+        better, worse = (a, b) if op.kind == "maximum" else (b, a)
+        return (
+            summed(compute(Kind.SHARE, better, worse, gy), a.shape) if needs[0] else None,
+            summed(compute(Kind.SHARE, worse, better, gy), b.shape) if needs[1] else None,
+        )
+
+
+@ONEDNN.kernel(Where)
+class WhereLoops(Ours):
+    """Choice by a mask."""
+
+    def supports(self, op: Any, arrays: Sequence[Array]) -> bool:
+        """As others."""
+        _, a, b = arrays
+        return a.dtype == FLOAT32 and b.dtype == FLOAT32 and served(arrays)
+
+    def forward(self, op: Any, arrays: Sequence[Array]) -> Forward:
+        """Choose; the mask is saved."""
+        mask, a, b = arrays
+        return (compute(Kind.WHERE, mask, a, b),), (mask, a.shape, b.shape)
+
+    def backward(self, op: Any, saved: Any, gy: Any, needs: Needs) -> Gradients:
+        """Send gy to where the value came from."""
+        mask, first, second = saved
+        return (
+            None,
+            summed(compute(Kind.WHERE, mask, gy, ZERO), first) if needs[1] else None,
+            summed(compute(Kind.WHERE_NOT, mask, gy, ZERO), second) if needs[2] else None,
+        )
+
+
+class Function(Ours):
+    """Base of the pairs on one array; the gradient is a function of what is kept and of gy."""
+
+    kind: ClassVar[Kind]
+    back: ClassVar[Kind]
+    keeps: ClassVar[str] = "x"  # or "y", or nothing
+
+    def supports(self, op: Any, arrays: Sequence[Array]) -> bool:
+        """Float32, dense, and large enough."""
+        return arrays[0].dtype == FLOAT32 and served(arrays)
+
+    def settings(self, op: Any) -> tuple[float, float]:
+        """Give the kernel's two numbers."""
+        return 0.0, 0.0
+
+    def forward(self, op: Any, arrays: Sequence[Array]) -> Forward:
+        """Compute the value; keep x or y."""
+        x = arrays[0]
+        p, q = self.settings(op)
+        y = compute(self.kind, x, p=p, q=q)
+        return (y,), {"x": x, "y": y}.get(self.keeps)
+
+    def backward(self, op: Any, saved: Any, gy: Any, needs: Needs) -> Gradients:
+        """Compute the gradient from what was kept."""
+        p, q = self.settings(op)
+        operands = (gy,) if saved is None else (saved, gy)
+        return (compute(self.back, *operands, p=p, q=q),)
+
+
+@ONEDNN.kernel(Exp)
+class ExpLoops(Function):
+    """Exponential."""
+
+    kind, back, keeps = Kind.EXP, Kind.MUL, "y"
+
+
+@ONEDNN.kernel(Log)
+class LogLoops(Function):
+    """Natural logarithm."""
+
+    kind = Kind.LOG
+
+    def supports(self, op: Any, arrays: Sequence[Array]) -> bool:
+        """As others; other bases are the reference's."""
+        return op.base is None and super().supports(op, arrays)
+
+    def backward(self, op: Any, saved: Any, gy: Any, needs: Needs) -> Gradients:
+        """Divide by x."""
+        return (compute(Kind.DIV, gy, saved),)
+
+
+@ONEDNN.kernel(Sqrt)
+class SqrtLoops(Function):
+    """Square root."""
+
+    kind, back, keeps = Kind.SQRT, Kind.SQRT_BACK, "y"
+
+
+@ONEDNN.kernel(Rsqrt)
+class RsqrtLoops(Function):
+    """Its reciprocal."""
+
+    kind, back, keeps = Kind.RSQRT, Kind.RSQRT_BACK, "y"
+
+
+@ONEDNN.kernel(Reciprocal)
+class ReciprocalLoops(Function):
+    """Reciprocal."""
+
+    kind, back, keeps = Kind.RECIPROCAL, Kind.RECIPROCAL_BACK, "y"
+
+
+@ONEDNN.kernel(Abs)
+class AbsLoops(Function):
+    """Absolute value."""
+
+    kind, back = Kind.ABS, Kind.ABS_BACK
+
+
+@ONEDNN.kernel(Neg)
+class NegLoops(Function):
+    """Negative."""
+
+    kind, back, keeps = Kind.NEG, Kind.NEG, ""
+
+
+@ONEDNN.kernel(Square)
+class SquareLoops(Function):
+    """Square."""
+
+    kind, back = Kind.POWER, Kind.POWER_BACK
+
+    def settings(self, op: Any) -> tuple[float, float]:
+        """Give the exponent."""
+        return 2.0, 0.0
+
+
+@ONEDNN.kernel(PowScalar)
+class PowerLoops(Function):
+    """Whole powers."""
+
+    kind, back = Kind.POWER, Kind.POWER_BACK
+
+    def supports(self, op: Any, arrays: Sequence[Array]) -> bool:
+        """As others; small whole exponents."""
+        p = op.exponent
+        return 2 <= p <= HIGHEST and p == int(p) and super().supports(op, arrays)
+
+    def settings(self, op: Any) -> tuple[float, float]:
+        """Give the exponent."""
+        return float(op.exponent), 0.0
+
+
+@ONEDNN.kernel(Clamp)
+class ClampLoops(Function):
+    """Limits that are numbers."""
+
+    kind, back = Kind.CLAMP, Kind.CLAMP_BACK
+
+    def supports(self, op: Any, arrays: Sequence[Array]) -> bool:
+        """As others, and no limit is NaN."""
+        return not any(map(isnan, self.settings(op))) and super().supports(op, arrays)
+
+    def settings(self, op: Any) -> tuple[float, float]:
+        """Give the limits."""
+        return -inf if op.low is None else op.low, inf if op.high is None else op.high
