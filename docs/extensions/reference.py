@@ -33,7 +33,7 @@ ROOMS = {
     "engine": "Tensors and graphs",
     "errors": "Errors",
 }
-LINE = 80  # characters of a formula that the page shows without scrolling
+LINE = 90  # characters of a formula that the page shows without scrolling
 SPAN = 4.0  # of a figure's axis, on either side of 0
 
 

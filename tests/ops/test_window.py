@@ -323,7 +323,7 @@ def test_unfold_without_images() -> None:
     ("call", "text"),
     [
         (lambda: F.unfold(cr.zeros(1, 3, 5, 5), 7), r"\(5 \+ 2\*0 - 7\)/1 \+ 1 = -1"),
-        (lambda: F.unfold(cr.zeros(5, 5), 2), r"an input \(N, C, H, W\) or \(C, H, W\)"),
+        (lambda: F.unfold(cr.zeros(1, 1, 1, 5, 5), 2), r"an input \(N, C, H, W\) or \(C, H, W\)"),
         (lambda: F.unfold(cr.zeros(1, 0, 5, 5), 2), "N alone may be 0"),
         (lambda: F.unfold(cr.zeros(1, 3, 5, 5), 0), "kernel_size: expected at least 1"),
         (lambda: F.unfold(cr.zeros(1, 3, 5, 5), 2, stride=0), "stride: expected at least 1"),
