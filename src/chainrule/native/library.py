@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -38,6 +39,8 @@ class Kernels:
     def __init__(self, path: str, isa: str, functions: Any) -> None:
         self.path, self.isa = path, isa
         self.lanes = _LANES[isa]  # floats in a vector
+        # Gives each of so many threads a processor of its own, before work that is not ours.
+        self.settle: Callable[[int], None] = functions.chainrule_settle
         self._functions = functions
         self._known: dict[tuple[Any, ...], Any] = {}
 
@@ -154,4 +157,6 @@ def _start(library: Any, functions: Any) -> None:
         )
     library.chainrule_start.argtypes = (ctypes.c_void_p, ctypes.c_void_p)
     library.chainrule_start.restype = None
+    library.chainrule_settle.argtypes = (ctypes.c_int,)
+    library.chainrule_settle.restype = None
     library.chainrule_start(*[ctypes.cast(entry, ctypes.c_void_p) for entry in entries])

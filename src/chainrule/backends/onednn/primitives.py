@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Callable, Sequence
 from ctypes import byref, c_float, c_int, c_int64, c_void_p
+from time import perf_counter_ns
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -167,6 +168,10 @@ class built(Generic[T]):
         return value
 
 
+ASLEEP = 100_000
+"""Nanoseconds after which OpenMP's threads stop spinning, and may wake anywhere."""
+
+
 class Primitive:
     """A built primitive and its memory objects, for the thread that built it.
 
@@ -214,8 +219,12 @@ class Primitive:
         arguments = self._arguments
         if self._alone:
             run.set_threads(1)
+        elif run.kernels is not None and perf_counter_ns() - thread.ran > ASLEEP:
+            run.kernels.settle(thread.budget)
         status = run.execute(self._primitive, thread.stream, len(arguments), arguments)
         if self._alone:
             run.set_threads(thread.budget)
+        else:
+            thread.ran = perf_counter_ns()
         if status:
             raise failed(status, self.what)

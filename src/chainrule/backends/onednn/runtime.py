@@ -169,6 +169,7 @@ class Thread(threading.local):
         self.plans: OrderedDict[Hashable, Any] = OrderedDict()
         self.buffers: dict[int, tuple[int, int, Any]] = {}
         self.version, self.budget, self.threads, self.evicted = -1, 0, 0, 0
+        self.ran = 0  # when several threads last worked, on perf_counter_ns's clock
 
     def obey(self) -> None:
         """Have OpenMP use the budget's number of threads from here on, in this thread.

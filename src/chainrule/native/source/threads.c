@@ -53,6 +53,13 @@ void chainrule_parallel(void (*fn)(void *), void *arg, int threads) {
     }
 }
 
+static void nothing(void *arg) { (void)arg; }
+
+/* Wake the helpers, and see to it that they have a processor of their own, before somebody else's
+ * parallel work: oneDNN shares it out beforehand, so that two threads on one processor would take
+ * twice as long as one. */
+void chainrule_settle(int threads) { chainrule_parallel(nothing, 0, threads); }
+
 void chainrule_place(void *gomp_parallel) {
     parallel = (void (*)(void (*)(void *), void *, unsigned, unsigned))gomp_parallel;
 }

@@ -14,6 +14,7 @@ extern int (*chainrule_thread_num_fn)(void);
  * Where OpenMP has fewer threads to give, fewer run: work is shared by taking it, not by number. */
 void chainrule_parallel(void (*fn)(void *), void *arg, int threads);
 void chainrule_place(void *gomp_parallel);
+EXPORT void chainrule_settle(int threads);
 
 /* Items 0 to total - 1, shared among threads: each begins with a range of its own, which the kernel
  * before it has mostly left in that processor's cache, and then takes what others have left. */
