@@ -97,6 +97,10 @@ class Backend:
         """Give a + b, in `out` if it is given: how gradients are added where branches meet."""
         return self.reference.xp.add(a, b, out=out)
 
+    def copy(self, a: Any, like: Any) -> Any:
+        """Give a copy of a gradient, which may be laid out as its value `like`."""
+        return a.copy(order="K")
+
     def sgd_step(self, w: Any, g: Any, v: Any, step: Any) -> bool:
         """Change a parameter w and its momentum v (or None) by the gradient g, all flat.
 

@@ -266,7 +266,9 @@ def _joined(tensor: Tensor, slot: Slot) -> Tensor:
     """Add a gradient to what `.grad` holds, never writing into an array that others may hold."""
     if tensor.grad is not None:
         return Tensor(np.asarray(tensor.grad.array + slot.array))
-    return Tensor(_taken(slot))
+    if slot.owned:
+        return Tensor(slot.array)
+    return Tensor(current_backend().copy(slot.array, tensor.array))
 
 
 def first_gradient(tensor: Tensor, gradient: Any, what: str) -> Array:

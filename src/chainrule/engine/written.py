@@ -12,6 +12,8 @@ import weakref
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
+
 _lock = threading.Lock()
 _last: dict[int, tuple[int, Any]] = {}
 
@@ -57,7 +59,9 @@ def version(array: Any) -> int:
 
 def arrays_in(saved: Any) -> Iterator[Any]:
     """Walk the arrays inside a kernel's saved state."""
-    if isinstance(saved, tuple | list):
+    if type(saved) is np.ndarray:  # before the others: its interface is made anew when asked for
+        yield saved
+    elif isinstance(saved, tuple | list):
         for item in saved:
             yield from arrays_in(item)
     elif hasattr(saved, "__array_interface__"):

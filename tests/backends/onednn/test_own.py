@@ -339,6 +339,102 @@ def test_addresses_are_those_of_the_first_elements() -> None:
         assert address(view) == view.__array_interface__["data"][0] == view.ctypes.data
 
 
+STRANGE = [0.0, -0.0, np.nan, np.inf, -np.inf, 1e-40, 1e-45, -1e-40, 3e38, 88.8, -103.5, 1.0]
+FUNCTIONS: list[tuple[str, tuple[Any, ...]]] = [
+    ("Exp", ()), ("Log", ()), ("Sqrt", ()), ("Rsqrt", ()), ("Abs", ()), ("Neg", ()), ("Square", ()),
+    ("Reciprocal", ()), ("PowScalar", (3,)), ("PowScalar", (7.0,)), ("Clamp", (-0.5, 1.5)),
+    ("Clamp", (None, 1)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "settings"), FUNCTIONS)
+@pytest.mark.parametrize("size", [*range(1, 21), 4099])
+def test_functions_are_the_formulas_everywhere(name: str, settings: Any, size: int) -> None:
+    op, rng = OPS[name](*settings), np.random.default_rng(size)
+    x, gy = (at_the_edge(3 * rng.standard_normal(size).astype(np.float32)) for _ in range(2))
+    x[: len(STRANGE)] = STRANGE[:size]
+    pair: Any = ONEDNN.table[type(op)]
+    (y,), saved = pair.forward(op, (x,))
+    gx = pair.backward(op, saved, gy, (True,))[0]
+    with np.errstate(all="ignore"):
+        (right,), kept = op.forward(np, x)
+        back = op.backward(np, kept, gy, (True,))[0]
+        np.testing.assert_allclose(y, right, rtol=5e-7, atol=2e-45)
+        np.testing.assert_allclose(gx, back, rtol=1e-6, atol=2e-45)
+        exact = op.forward(np, x.astype(np.float64))[0][0].astype(np.float32)
+    np.testing.assert_allclose(y, exact, rtol=5e-7, atol=2e-45)
+
+
+BROADCAST = [
+    ((3, 5, 4, 7), (1, 5, 1, 1)), ((3, 5, 4, 7), (3, 5, 1, 1)), ((3, 5, 4, 7), (3, 1, 4, 7)),
+    ((3, 5, 4, 7), (3, 5, 4, 7)), ((3, 5, 4, 7), ()), ((2, 64, 9, 9), (64, 1, 1)),
+    ((19, 1), (1, 23)), ((40, 33), (40, 1)), ((40, 33), (33,)), ((1, 33), (40, 33)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("first", "second"), BROADCAST)
+@pytest.mark.parametrize("name", ["Add", "Sub", "Mul", "Div", "Extremum"])
+def test_arithmetic_that_broadcasts(name: str, first: Any, second: Any) -> None:
+    """Both layouts of either operand, at the edge of memory, with NaN and infinity."""
+    op, rng = OPS[name](), np.random.default_rng(0)
+    pair: Any = ONEDNN.table[type(op)]
+    for lay in (np.ascontiguousarray, lambda a: to_last(a) if a.ndim == 4 else a):
+        a, b = (at_the_edge(lay(rng.standard_normal(s, np.float32))) for s in (first, second))
+        a.flat[0], a.flat[a.size // 2], b.flat[-1] = np.inf, np.nan, 0
+        with np.errstate(all="ignore"):
+            (right,), kept = op.forward(np, a, b)
+            gy = at_the_edge(lay(rng.standard_normal(right.shape, np.float32)))
+            back = op.backward(np, kept, gy, (True, True))
+            (y,), saved = pair.forward(op, (a, b))
+            gradients = pair.backward(op, saved, gy, (True, True))
+        np.testing.assert_array_equal(y, right)
+        for g, w in zip(gradients, back, strict=True):
+            np.testing.assert_allclose(g, w, rtol=2e-5, atol=2e-5)
+
+
+REDUCED = [
+    ((3, 5, 4, 7), (2, 3)), ((3, 5, 4, 7), (0, 2, 3)), ((3, 5, 4, 7), (1,)), ((3, 5, 4, 7), (0,)),
+    ((3, 5, 4, 7), (0, 1, 2, 3)), ((3, 5, 4, 7), (0, 2)), ((2, 64, 30, 31), (0, 2, 3)),
+    ((2, 64, 30, 31), (2, 3)), ((9001, 3), (0,)), ((3, 9001), (1,)), ((2, 3000), (0,)),
+    *[((n, 17), (0,)) for n in range(2, 20)], *[((17, n), (1,)) for n in range(2, 20)],
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("shape", "axes"), REDUCED)
+def test_reductions(shape: Any, axes: Any) -> None:
+    rng = np.random.default_rng(0)
+    ops = [OPS[name](axes) for name in ("Sum", "Mean", "Var", "VectorNorm")]
+    for lay in (np.ascontiguousarray, lambda a: to_last(a) if a.ndim == 4 else a):
+        x = at_the_edge(lay(rng.standard_normal(shape, np.float32)))
+        whole_numbers = at_the_edge(lay(np.rint(x)))
+        for op in (*ops, *[OPS["Extreme"](kind, axes) for kind in ("amax", "min")]):
+            chosen = whole_numbers if type(op).__name__ == "Extreme" else x
+            pair: Any = ONEDNN.table[type(op)]
+            (y,), saved = pair.forward(op, (chosen,))
+            (right,), kept = op.forward(np, chosen.astype(np.float64))
+            assert y.shape == right.shape
+            np.testing.assert_allclose(y, right, rtol=1e-5, atol=1e-4)
+            gy = rng.standard_normal(right.shape, np.float32)
+            (gx,) = pair.backward(op, saved, gy, (True,))
+            back = op.backward(np, kept, gy.astype(np.float64), (True,))[0]
+            np.testing.assert_allclose(gx, back, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3, 7])
+def test_reductions_are_the_same_on_any_number_of_threads(threads: int) -> None:
+    rng = np.random.default_rng(0)
+    x = to_last(rng.standard_normal((4, 48, 30, 31), np.float32))
+    for axes in ((0, 1, 2, 3), (2, 3), (0, 2, 3), (1,)):
+        op = OPS["Sum"](axes)
+        pair: Any = ONEDNN.table[type(op)]
+        results = []
+        for budget in (1, threads):
+            Current.thread.budget, before = budget, Current.thread.budget
+            results.append(pair.forward(op, (x,))[0][0])
+            Current.thread.budget = before
+        assert np.array_equal(*results)
+
+
 @pytest.mark.parametrize("threads", [1, 2, 3, 7])
 def test_any_number_of_threads(order: str, threads: int) -> None:
     rng = np.random.default_rng(4)

@@ -270,3 +270,16 @@ def test_long_arrays_of_few_axes_are_looked_through(backend: Backend, shape: Any
         (y,), saved = pair.forward(op, [x])
         assert isinstance(saved, ByReference)
         assert np.isnan(y.reshape(-1)[-1])
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("kind", VALUES)
+@pytest.mark.parametrize("channels", [1, 3, 16])
+@pytest.mark.parametrize("name", ["Sum", "Mean"])
+def test_reductions(backend: Backend, name: str, channels: int, kind: str, size: int) -> None:
+    x = images(kind, channels, size if channels < 16 else size // 4)
+    divisor = 1 if name == "Sum" else x.size / channels
+    (y,), _ = run(backend, name, ((0, 2, 3),), x)
+    near(name, y, totals(x) / divisor)
+    (y,), _ = run(backend, name, ((0, 1, 2, 3),), x)
+    near(name, y, totals(x).sum() / (1 if name == "Sum" else x.size))

@@ -23,6 +23,8 @@ class Limits:
     small = 1 << 11  # elements
     rows = 1 << 7  # elements of what our own kernels compute row by row
     product = 1 << 18  # multiply-adds
+    function = 1 << 17  # elements of arithmetic that NumPy does in one pass
+    passes = 1 << 14  # elements of arithmetic that takes it several, and of reductions
     sum = 1 << 15  # elements of two gradients that meet
     update = 1 << 17  # elements of a parameter
 
@@ -42,6 +44,14 @@ class OneDNN(Backend):
         b, y = laid_as(a, b), empty_as(a) if out is None else out
         plan(address(a), address(b), address(y))
         return y
+
+    def copy(self, a: Any, like: Any) -> Any:
+        """Fill large arrays of few numbers, laid out as `like`, by our own kernel."""
+        from chainrule.backends.onednn.loops import repeated  # which needs this table
+
+        if a.size < Limits.sum or 0 not in a.strides or not have_kernels() or not is_float32(a):
+            return super().copy(a, like)
+        return repeated(a, a.shape, not like.flags.c_contiguous and is_dense(like))
 
     def sgd_step(self, w: Any, g: Any, v: Any, step: Any) -> bool:
         """Change w and v by our own kernel; without kernels large ones by scaled sums."""

@@ -9,9 +9,9 @@ from typing import Any, ClassVar
 import numpy as np
 
 from chainrule.backends.onednn.arithmetic import AddPair
-from chainrule.backends.onednn.arrays import FLOAT32
+from chainrule.backends.onednn.arrays import FLOAT32, is_dense
 from chainrule.backends.onednn.backend import ONEDNN, Limits
-from chainrule.backends.onednn.loops import ZERO, Kind, compute, plan_loops
+from chainrule.backends.onednn.loops import ZERO, Kind, compute, compute_both, plan_loops
 from chainrule.backends.onednn.own import have_kernels
 from chainrule.backends.onednn.reduction import summed, summed_product
 from chainrule.engine.op import Array
@@ -28,14 +28,17 @@ Needs = tuple[bool, ...]
 HIGHEST = 16  # power that is made of products
 
 
-def served(arrays: Sequence[Array]) -> bool:
-    """Tell whether the kernel takes these: floats and booleans, one of them large enough."""
-    least = max(1, Limits.small)
+def served(arrays: Sequence[Array], light: bool) -> bool:
+    """Tell whether the kernel takes these, and is sooner done than NumPy; `light`: in one pass."""
+    first, *others = arrays
+    flat = not others or (len(others) == 1 and first.shape == others[0].shape)
+    least = max(1, Limits.function if light and flat else Limits.passes)
     counts = [a.size for a in arrays]
     if not min(counts) or max(counts) < least or not have_kernels():
         return False
-    plan = plan_loops(tuple(arrays))
-    return plan is not None and plan.size >= least
+    if flat:
+        return any(map(is_dense, arrays))
+    return plan_loops(tuple(arrays)) is not None
 
 
 class Ours:
@@ -47,10 +50,25 @@ class Ours:
 class Pairwise(Ours):
     """Base of the pairs on two operands."""
 
+    light: ClassVar[bool] = False  # whether NumPy needs one pass, each way
+
     def supports(self, op: Any, arrays: Sequence[Array]) -> bool:
         """Float32, large enough, in loops that the kernel has."""
         a, b = arrays
-        return a.dtype == FLOAT32 and b.dtype == FLOAT32 and served(arrays)
+        return a.dtype == FLOAT32 and b.dtype == FLOAT32 and served(arrays, self.light)
+
+
+def _both(
+    kinds: tuple[Kind, Kind], a: Array, b: Array, gy: Array, needs: Needs
+) -> tuple[Array | None, Array | None]:
+    """Give the two gradients that are functions of a, b and gy, or those that are needed."""
+    if all(needs):
+        ga, gb = compute_both(kinds, a, b, gy)
+        return summed(ga, a.shape), summed(gb, b.shape)
+    return (
+        summed(compute(kinds[0], a, b, gy), a.shape) if needs[0] else None,
+        summed(compute(kinds[1], a, b, gy), b.shape) if needs[1] else None,
+    )
 
 
 @ONEDNN.kernel(Add)
@@ -58,6 +76,7 @@ class AddLoops(Pairwise):
     """Sum; without kernels oneDNN's."""
 
     kind: ClassVar[Kind] = Kind.ADD
+    light = True
     otherwise: ClassVar[AddPair | None] = AddPair()
 
     def supports(self, op: Any, arrays: Sequence[Array]) -> bool:
@@ -99,6 +118,8 @@ class SubLoops(AddLoops):
 class MulLoops(Pairwise):
     """Product."""
 
+    light = True
+
     def forward(self, op: Any, arrays: Sequence[Array]) -> Forward:
         """Multiply; both factors are saved."""
         return (compute(Kind.MUL, *arrays),), tuple(arrays)
@@ -106,17 +127,13 @@ class MulLoops(Pairwise):
     def backward(self, op: Any, saved: Any, gy: Any, needs: Needs) -> Gradients:
         """Multiply by the other factor."""
         a, b = saved
-        return (
-            self._product(gy, b, a.shape) if needs[0] else None,
-            self._product(gy, a, b.shape) if needs[1] else None,
-        )
-
-    def _product(self, gy: Array, factor: Array, shape: Any) -> Array:
-        if shape != gy.shape:
-            found = summed_product(gy, factor, shape)
-            if found is not None:
-                return found
-        return summed(compute(Kind.MUL, gy, factor), shape)
+        products = []
+        for need, mine, other in ((needs[0], a, b), (needs[1], b, a)):
+            thin = need and mine.shape != gy.shape
+            products.append(summed_product(gy, other, mine.shape) if thin else None)
+        wanted = tuple([n and p is None for n, p in zip(needs, products, strict=True)])
+        ga, gb = _both((Kind.MUL_FIRST, Kind.MUL_SECOND), a, b, gy, wanted)
+        return ga if wanted[0] else products[0], gb if wanted[1] else products[1]
 
 
 @ONEDNN.kernel(Div)
@@ -133,11 +150,7 @@ class DivLoops(Pairwise):
 
     def backward(self, op: Any, saved: Any, gy: Any, needs: Needs) -> Gradients:
         """Divide by b; for b multiply by the quotient too."""
-        a, b = saved
-        return (
-            summed(compute(Kind.DIV, gy, b), a.shape) if needs[0] else None,
-            summed(compute(Kind.DIV_BACK, a, b, gy), b.shape) if needs[1] else None,
-        )
+        return _both((Kind.DIV_FIRST, Kind.DIV_SECOND), saved[0], saved[1], gy, needs)
 
 
 @ONEDNN.kernel(Extremum)
@@ -152,11 +165,8 @@ class ExtremumLoops(Pairwise):
     def backward(self, op: Any, saved: Any, gy: Any, needs: Needs) -> Gradients:
         """Send gy to the winner."""
         a, b = saved
-        better, worse = (a, b) if op.kind == "maximum" else (b, a)
-        return (
-            summed(compute(Kind.SHARE, better, worse, gy), a.shape) if needs[0] else None,
-            summed(compute(Kind.SHARE, worse, better, gy), b.shape) if needs[1] else None,
-        )
+        kinds = Kind.SHARE_FIRST, Kind.SHARE_SECOND
+        return _both(kinds if op.kind == "maximum" else kinds[::-1], a, b, gy, needs)
 
 
 @ONEDNN.kernel(Where)
@@ -166,7 +176,7 @@ class WhereLoops(Ours):
     def supports(self, op: Any, arrays: Sequence[Array]) -> bool:
         """As others."""
         _, a, b = arrays
-        return a.dtype == FLOAT32 and b.dtype == FLOAT32 and served(arrays)
+        return a.dtype == FLOAT32 and b.dtype == FLOAT32 and served(arrays, False)
 
     def forward(self, op: Any, arrays: Sequence[Array]) -> Forward:
         """Choose; the mask is saved."""
@@ -189,10 +199,11 @@ class Function(Ours):
     kind: ClassVar[Kind]
     back: ClassVar[Kind]
     keeps: ClassVar[str] = "x"  # or "y", or nothing
+    light: ClassVar[bool] = False  # as above
 
     def supports(self, op: Any, arrays: Sequence[Array]) -> bool:
         """Float32, dense, and large enough."""
-        return arrays[0].dtype == FLOAT32 and served(arrays)
+        return arrays[0].dtype == FLOAT32 and served(arrays, self.light)
 
     def settings(self, op: Any) -> tuple[float, float]:
         """Give the kernel's two numbers."""
@@ -216,14 +227,14 @@ class Function(Ours):
 class ExpLoops(Function):
     """Exponential."""
 
-    kind, back, keeps = Kind.EXP, Kind.MUL, "y"
+    kind, back, keeps, light = Kind.EXP, Kind.MUL, "y", True
 
 
 @ONEDNN.kernel(Log)
 class LogLoops(Function):
     """Natural logarithm."""
 
-    kind = Kind.LOG
+    kind, light = Kind.LOG, True
 
     def supports(self, op: Any, arrays: Sequence[Array]) -> bool:
         """As others; other bases are the reference's."""
@@ -266,13 +277,14 @@ class AbsLoops(Function):
 class NegLoops(Function):
     """Negative."""
 
-    kind, back, keeps = Kind.NEG, Kind.NEG, ""
+    kind, back, keeps, light = Kind.NEG, Kind.NEG, "", True
 
 
 @ONEDNN.kernel(Square)
 class SquareLoops(Function):
     """Square."""
 
+    light = True
     kind, back = Kind.POWER, Kind.POWER_BACK
 
     def settings(self, op: Any) -> tuple[float, float]:

@@ -26,8 +26,12 @@ class Kind(IntEnum):
     DIV = auto()
     MAX = auto()
     MIN = auto()
-    DIV_BACK = auto()
-    SHARE = auto()
+    MUL_FIRST = auto()
+    MUL_SECOND = auto()
+    DIV_FIRST = auto()
+    DIV_SECOND = auto()
+    SHARE_FIRST = auto()
+    SHARE_SECOND = auto()
     LESS_TIMES = auto()
     EQUAL_TIMES = auto()
     SAME_TIMES = auto()
@@ -83,9 +87,37 @@ def compute(
     last: bool | None = None,
 ) -> Array:
     """Give the function's values; there is a plan for the operands."""
+    plan, operands = _ready(operands, shape, last)
+    out = empty_last(plan.shape) if plan.last else np.empty(plan.shape, FLOAT32)
+    _run(plan, operands, address(out), None, p, q, kind, 0)
+    return out
+
+
+def compute_both(kinds: tuple[Kind, Kind], *operands: Array) -> tuple[Array, Array]:
+    """Give two functions' values, reading the operands from memory once."""
+    plan, operands = _ready(operands, None, None)
+    if plan.last:
+        out, also = empty_last(plan.shape), empty_last(plan.shape)
+    else:
+        out, also = np.empty(plan.shape, FLOAT32), np.empty(plan.shape, FLOAT32)
+    _run(plan, operands, address(out), address(also), 0.0, 0.0, *kinds)
+    return out, also
+
+
+def _run(plan: Loops, operands: tuple[Array, ...], *rest: Any) -> None:
+    ends = [address(a) for a in operands]
+    ends += ends[:1] * (3 - len(ends))
+    threads = 1 if work(3 * plan.size) < LIGHT else Current.thread.budget
+    plan.run(plan.sizes, *ends, *rest, threads)
+
+
+def _ready(
+    operands: tuple[Array, ...], shape: Shape | None, last: bool | None
+) -> tuple[Loops, tuple[Array, ...]]:
+    """Give the plan, and the operands as it walks through them."""
     plan = plan_loops(operands, shape, last)
-    if plan is None:  # a gradient that is a view in another order than its value
-        operands = tuple([np.ascontiguousarray(a) for a in operands])
+    if plan is None:  # a gradient that needs more loops than its value did
+        operands = tuple([np.ascontiguousarray(a) for a in np.broadcast_arrays(*operands)])
         plan = plan_loops(operands, shape, last)
         assert plan is not None
     if plan.copied:
@@ -93,12 +125,12 @@ def compute(
         operands = tuple(
             [_moved(a, order, plan) if i in plan.copied else a for i, a in enumerate(operands)]
         )
-    out = empty_last(plan.shape) if plan.last else np.empty(plan.shape, FLOAT32)
-    ends = [address(a) for a in operands]
-    ends += ends[:1] * (3 - len(ends))
-    threads = 1 if work(3 * plan.size) < LIGHT else Current.thread.budget
-    plan.run(plan.sizes, *ends, address(out), p, q, kind, threads)
-    return out
+    return plan, operands
+
+
+def repeated(a: Array, shape: Shape, last: bool) -> Array:
+    """Repeat a along axes of 1 to a shape, channels-last or in C order."""
+    return compute(Kind.SCALE, a, p=1.0, shape=shape, last=last)
 
 
 def _moved(a: Array, order: Shape | None, plan: Loops) -> Array:
@@ -137,7 +169,7 @@ def _build(operands: tuple[Array, ...], shape: Shape | None, last: bool | None) 
     numbers = [n for n, _ in merged]
     for k in range(3):
         numbers += [s[k] if k < len(operands) else 0 for _, s in merged]
-    types = (*[POINTER] * 5, FLOAT, FLOAT, INT, INT)
+    types = (*[POINTER] * 6, FLOAT, FLOAT, INT, INT, INT)
     size = int(np.prod(shape))
     return Loops(shape, size, last, sizes(*numbers), tuple(copied), kernel("elementwise", *types))
 

@@ -17,7 +17,7 @@ from chainrule.backends.onednn.arrays import (
     is_float32,
 )
 from chainrule.backends.onednn.backend import ONEDNN, Limits
-from chainrule.backends.onednn.loops import Kind, compute
+from chainrule.backends.onednn.loops import Kind, compute, repeated
 from chainrule.backends.onednn.own import (
     FLOAT,
     INT,
@@ -107,16 +107,19 @@ def _fold(n: int, inner: int) -> int:
     return next((f for f in range(least, min(n, 8 * least) + 1) if n % f == 0), 1)
 
 
-@quiet
 def reduce(
     fold: Fold, x: Array, axes: Shape, m: Array | None = None, divisor: float = 1.0
 ) -> Array:
-    """Reduce the dense x, leaving axes of 1; m is as large as the result, or for PRODUCTS as x.
+    """Reduce the dense x, for which there is a plan, leaving axes of 1.
 
-    The result is divided by the divisor.
+    m is as large as the result, or for PRODUCTS as x.  The result is divided by the divisor.
     """
     plan = plan_reduction(x, axes)
     assert plan is not None
+    return _run(plan, fold, x, m, divisor)
+
+
+def _run(plan: Plan, fold: Fold, x: Array, m: Array | None, divisor: float) -> Array:
     if m is not None and fold is not Fold.PRODUCTS:
         m = _spread(m, plan)
     out: Array = np.empty(plan.results, FLOAT32)
@@ -124,13 +127,21 @@ def reduce(
     ends = address(x), address(out if m is None else m), address(out), scratch(plan.nbytes)
     plan.run(plan.sizes, *ends, 1.0 if plan.rest else divisor, fold, threads)
     if plan.rest:
-        first = out.reshape(plan.first)
-        if fold in (Fold.MOST, Fold.LEAST):
-            out = (np.amax if fold is Fold.MOST else np.amin)(first, axis=plan.rest)
-        else:
-            out = total(np, first, plan.rest) / np.float32(divisor)
+        out = _rest(out.reshape(plan.first), plan.rest, fold, divisor)
     out = out.reshape(plan.memory)
     return out if plan.back is None else out.transpose(plan.back)
+
+
+@quiet
+def _rest(first: Array, axes: Shape, fold: Fold, divisor: float) -> Array:
+    """Reduce what the kernel left."""
+    if fold is Fold.MOST:
+        y: Array = np.amax(first, axis=axes)
+    elif fold is Fold.LEAST:
+        y = np.amin(first, axis=axes)
+    else:
+        y = total(np, first, axes) / np.float32(divisor)
+    return y
 
 
 def _spread(m: Array, plan: Plan) -> Array:
@@ -149,12 +160,12 @@ def summed(g: Array, shape: Shape) -> Array:
     """Sum a gradient over the axes along which its value was broadcast; g itself if none was."""
     if g.shape == shape:
         return g
-    if g.size < Limits.small or not is_dense(g):
+    if g.size < Limits.passes or not is_dense(g):
         return sum_to(np, g, shape)
-    axes = _stretched(g.shape, shape)
-    if plan_reduction(g, axes) is None:
-        return sum_to(np, g, shape)
-    return reduce(Fold.SUM, g, axes).reshape(shape)
+    plan = plan_reduction(g, _stretched(g.shape, shape))
+    return (
+        sum_to(np, g, shape) if plan is None else _run(plan, Fold.SUM, g, None, 1.0).reshape(shape)
+    )
 
 
 def summed_product(g: Array, factor: Array, shape: Shape) -> Array | None:
@@ -163,10 +174,8 @@ def summed_product(g: Array, factor: Array, shape: Shape) -> Array | None:
         return None
     if g.flags.c_contiguous != factor.flags.c_contiguous:
         return None
-    axes = _stretched(g.shape, shape)
-    if plan_reduction(g, axes) is None:
-        return None
-    return reduce(Fold.PRODUCTS, g, axes, factor).reshape(shape)
+    plan = plan_reduction(g, _stretched(g.shape, shape))
+    return None if plan is None else _run(plan, Fold.PRODUCTS, g, factor, 1.0).reshape(shape)
 
 
 def _stretched(whole: Shape, shape: Shape) -> Shape:
@@ -183,7 +192,7 @@ class Reduced:
     def supports(self, op: Any, arrays: Sequence[Array]) -> bool:
         """Float32, dense, large enough, and over an axis of several elements."""
         (x,) = arrays
-        if x.size < max(1, Limits.small) or not have_kernels() or not is_float32(x):
+        if x.size < max(1, Limits.passes) or not have_kernels() or not is_float32(x):
             return False
         return is_dense(x) and plan_reduction(x, op.axes) is not None
 
@@ -222,7 +231,7 @@ class MeanPair(Reduced):
         """Share gy out."""
         shape, last = saved
         g = np.divide(gy, np.float32(op._count(shape)))
-        return (compute(Kind.SCALE, _kept(op, shape, g), p=1.0, shape=shape, last=last),)
+        return (repeated(_kept(op, shape, g), shape, last),)
 
 
 def _kept(op: Any, shape: Shape, g: Array) -> Array:

@@ -52,20 +52,20 @@ INLINE vec taken(vec a, vec x, vec m, const int kind) {
     }
 }
 
+INLINE vec turned(vec a, int by) {
+    ivec from;
+    for (int i = 0; i < LANES; i++) from[i] = (i + by) % LANES;
+#if LANES == 16
+    return (vec)_mm512_permutexvar_ps((__m512i)from, (__m512)a);
+#else
+    return (vec)_mm256_permutevar8x32_ps((__m256)a, (__m256i)from);
+#endif
+}
+
+/* All lanes, to one. */
 INLINE float within(vec a, const int kind) {
-    float lane[LANES];
-    store(lane, a);
-    for (int half = LANES / 2; half; half /= 2)
-        for (int i = 0; i < half; i++) {
-            float x = lane[i], y = lane[i + half];
-            if (kind == MOST)
-                lane[i] = y > x || y != y ? y : x;
-            else if (kind == LEAST)
-                lane[i] = y < x || y != y ? y : x;
-            else
-                lane[i] = x + y;
-        }
-    return lane[0];
+    UNROLL for (int half = LANES / 2; half; half /= 2) a = joined(a, turned(a, half), kind);
+    return a[0];
 }
 
 /* A row's `count` numbers, to one. */
