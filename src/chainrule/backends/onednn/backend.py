@@ -8,6 +8,7 @@ import numpy as np
 
 from chainrule.backends.onednn import constants as c
 from chainrule.backends.onednn.arrays import address, empty_as, is_dense, is_float32, laid_as
+from chainrule.backends.onednn.loops import repeated
 from chainrule.backends.onednn.own import FLOAT, INT, LONG, POINTER, have_kernels, kernel
 from chainrule.backends.onednn.primitives import Primitive, describe, plain
 from chainrule.backends.onednn.runtime import Current, cached, runtime, work
@@ -47,8 +48,6 @@ class OneDNN(Backend):
 
     def copy(self, a: Any, like: Any) -> Any:
         """Fill large arrays of few numbers, laid out as `like`, by our own kernel."""
-        from chainrule.backends.onednn.loops import repeated  # which needs this table
-
         if a.size < Limits.sum or 0 not in a.strides or not have_kernels() or not is_float32(a):
             return super().copy(a, like)
         return repeated(a, a.shape, not like.flags.c_contiguous and is_dense(like))

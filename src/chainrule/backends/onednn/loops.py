@@ -117,7 +117,8 @@ def _ready(
     """Give the plan, and the operands as it walks through them."""
     plan = plan_loops(operands, shape, last)
     if plan is None:  # a gradient that needs more loops than its value did
-        operands = tuple([np.ascontiguousarray(a) for a in np.broadcast_arrays(*operands)])
+        whole = shape or np.broadcast_shapes(*[a.shape for a in operands])
+        operands = tuple([np.ascontiguousarray(np.broadcast_to(a, whole)) for a in operands])
         plan = plan_loops(operands, shape, last)
         assert plan is not None
     if plan.copied:

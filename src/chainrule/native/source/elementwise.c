@@ -1,4 +1,5 @@
-/* Functions of up to three values each, and their gradients, in one pass over arrays that broadcast.
+/* Functions of up to three values each, and their gradients, in one pass over arrays that
+ * broadcast.
  *
  * NaN and infinity mean what they mean in the formulas.
  */
@@ -9,7 +10,7 @@
 #define TILE 1024 /* numbers of short rows that are computed as one */
 #define SMALLEST_NORMAL 1.17549435e-38f
 
-/* The numbers are those of `Kind` in backends/onednn/elementwise.py.  `x` and `y` are what the
+/* The numbers are those of `Kind` in backends/onednn/loops.py.  `x` and `y` are what the
  * forward had and gave; g is the gradient that arrives. */
 enum {
     ADD, SUB, MUL, DIV, MAX, MIN, /* of a, b */
@@ -189,7 +190,8 @@ INLINE void block(const Work *w, float *out, long first, long count, Tiles *t, c
             from[i] = w->operand[i] + at * (masked && i == 0 ? 1 : 4);
         }
         done = 1;
-        if (w->tiled) done = smaller(rows_at_once(w, from, outer, t), smaller(count, s->rows - row));
+        if (w->tiled) done = rows_at_once(w, from, outer, t);
+        done = smaller(done, smaller(count, s->rows - row));
         part(w, from, out + (outer * s->rows + row) * s->inner + begin, size * done, kind);
         if (++cut < w->cuts) continue;
         cut = 0;

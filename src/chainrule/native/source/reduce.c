@@ -125,8 +125,9 @@ INLINE void columns(const Work *w, long item, const int kind) {
     const float *m = kind == PRODUCTS ? w->m + begin : w->m + outer * w->inner;
     float *to = w->to + (outer * w->parts + part) * w->inner;
     some all = first_lanes(LANES);
-    for (; c + 8 * LANES <= end; c += 8 * LANES) down(w, x + c, m + c, to + c, rows, 8, all, 1, kind);
-    for (; c + 4 * LANES <= end; c += 4 * LANES) down(w, x + c, m + c, to + c, rows, 4, all, 1, kind);
+    const long eight = 8 * LANES, four = 4 * LANES;
+    for (; c + eight <= end; c += eight) down(w, x + c, m + c, to + c, rows, 8, all, 1, kind);
+    for (; c + four <= end; c += four) down(w, x + c, m + c, to + c, rows, 4, all, 1, kind);
     for (; c + LANES <= end; c += LANES) down(w, x + c, m + c, to + c, rows, 1, all, 1, kind);
     if (c < end) down(w, x + c, m + c, to + c, rows, 1, first_lanes(end - c), 0, kind);
 }
@@ -159,7 +160,8 @@ static void worker(void *arg) {
 
 /* Join the parts of each result, and of `fold` results that are one. */
 static void join(const Work *w, float *out, long fold, double divisor) {
-    long kept = w->inner / fold;
+    const long kept = w->inner / fold;
+    const int extreme = w->kind == MOST || w->kind == LEAST;
     for (long outer = 0; outer < w->outer; outer++)
         for (long i = 0; i < kept; i++) {
             const float *from = w->to + outer * w->parts * w->inner + i;
@@ -170,7 +172,7 @@ static void join(const Work *w, float *out, long fold, double divisor) {
                 sum += x;
                 if (x != x || (w->kind == MOST ? x > best : x < best)) best = x;
             }
-            out[outer * kept + i] = w->kind == MOST || w->kind == LEAST ? best : (float)(sum / divisor);
+            out[outer * kept + i] = extreme ? best : (float)(sum / divisor);
         }
 }
 
