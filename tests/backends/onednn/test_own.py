@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import chainrule as cr
 from chainrule.backends.onednn import conv, narrow, winners, winograd
 from chainrule.backends.onednn.arrays import address, empty_last, finite, to_last
 from chainrule.backends.onednn.backend import ONEDNN
@@ -433,6 +434,27 @@ def test_reductions_are_the_same_on_any_number_of_threads(threads: int) -> None:
             results.append(pair.forward(op, (x,))[0][0])
             Current.thread.budget = before
         assert np.array_equal(*results)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_gradients_of_leaves_are_copies(threads: int) -> None:
+    """Laid out as their leaf where few numbers are repeated, and nobody else's memory."""
+    x = cr.tensor(to_last(np.ones((4, 48, 30, 31), np.float32)), requires_grad=True)
+    gy = cr.tensor(to_last(np.random.default_rng(0).standard_normal(x.shape, np.float32)))
+    before = cr.get_num_threads()
+    cr.set_num_threads(threads)
+    try:
+        with cr.use_backend("onednn"):
+            cr.sum(x, (2, 3)).backward(cr.ones(4, 48))
+            assert x.grad is not None
+            assert x.grad.array.strides == x.array.strides
+            assert (x.grad.array == 1).all()
+            x.grad = None
+            cr.add(x, 1.0).backward(gy)
+            assert np.array_equal(x.grad.array, gy.array)  # type: ignore[attr-defined]
+            assert not np.may_share_memory(x.grad.array, gy.array)  # type: ignore[attr-defined]
+    finally:
+        cr.set_num_threads(before)
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3, 7])

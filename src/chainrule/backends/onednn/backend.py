@@ -47,10 +47,14 @@ class OneDNN(Backend):
         return y
 
     def copy(self, a: Any, like: Any) -> Any:
-        """Fill large arrays of few numbers, laid out as `like`, by our own kernel."""
-        if a.size < Limits.sum or 0 not in a.strides or not have_kernels() or not is_float32(a):
+        """Fill large arrays of few numbers, laid out as `like`; copy others with all threads."""
+        if a.size < Limits.sum or not have_kernels() or not is_float32(a):
             return super().copy(a, like)
-        return repeated(a, a.shape, not like.flags.c_contiguous and is_dense(like))
+        if 0 in a.strides:
+            return repeated(a, a.shape, not like.flags.c_contiguous and is_dense(like))
+        if a.size < Limits.function or Current.thread.budget == 1 or not is_dense(a):
+            return super().copy(a, like)
+        return repeated(a, a.shape, not a.flags.c_contiguous)
 
     def sgd_step(self, w: Any, g: Any, v: Any, step: Any) -> bool:
         """Change w and v by our own kernel; without kernels large ones by scaled sums."""
