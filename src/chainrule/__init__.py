@@ -19,6 +19,7 @@ _ROOMS = (
     "errors",
     "flat",
     "formats",
+    "inspection",
     "models",
     "nn",
     "ops",
@@ -30,7 +31,7 @@ _ENGINE = {
     "chainrule.errors": "AnomalyError AxisError BackendError ChainruleError CheckpointError "
     "DataError GraphError KindError LabelError ShapeError UndefinedKindError",
     "chainrule.engine.capture": "capture Graph",
-    "chainrule.engine.creation": "arange empty empty_like eye from_dlpack from_numpy full "
+    "chainrule.engine.creation": "arange device empty empty_like eye from_dlpack from_numpy full "
     "full_like linspace ones ones_like tensor zeros zeros_like",
     "chainrule.engine.drawing": "rand rand_like randint randn randn_like randperm",
     "chainrule.engine.dispatch": "current_backend use_backend",
@@ -42,6 +43,7 @@ _ENGINE = {
     "chainrule.engine.state": "detect_anomaly enable_grad is_grad_enabled no_grad set_grad_enabled",
     "chainrule.engine.tensor": "Tensor",
     "chainrule.engine.threads": "get_num_threads set_num_threads",
+    "chainrule.inspection.summary": "summary",
     "chainrule.models.registry": "create_model",
     "chainrule.nn.module": "Module",
     "chainrule.ops": "linalg",

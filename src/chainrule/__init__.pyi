@@ -16,6 +16,7 @@ from chainrule.engine.capture import Graph as Graph
 from chainrule.engine.capture import capture as capture
 from chainrule.engine.creation import arange as arange
 from chainrule.engine.creation import asarray as asarray
+from chainrule.engine.creation import device as device
 from chainrule.engine.creation import empty as empty
 from chainrule.engine.creation import empty_like as empty_like
 from chainrule.engine.creation import eye as eye

@@ -276,7 +276,7 @@ def test_both_kinds_of_shortcut() -> None:
     assert not [name for name in shapes(a) if "downsample" in name]
     for odd in (9, 15):
         assert a(cr.zeros(2, 3, odd, odd)).shape == b(cr.zeros(2, 3, odd, odd)).shape == (2, 10)
-    with pytest.raises(ShapeError, match="shortcut 'A' or 'B'"):
+    with pytest.raises(ShapeError, match="shortcut 'A', 'B' or 'none'"):
         create_model("resnet20", shortcut="C")
     with pytest.raises(ShapeError, match="one of"):
         ResNet("resnet19")

@@ -30,6 +30,7 @@ class GraphNode:
 
     `op` is None for sources; `inputs` are the nodes it reads; `value` and `gradient` are
     tensors (tuples for an operation with several outputs), None before forward and backward.
+    `layer` is the path of the layer that ran it, where `nn.tracing` followed the layers.
     """
 
     def __init__(self, name: str, kind: str, op: Op | None, edges: list[tuple[GraphNode, int]]):
@@ -39,9 +40,15 @@ class GraphNode:
         self.edges = edges
         self.tensor: Tensor | None = None  # the live tensor of a parameter or constant
         self.is_output = False
+        self.layer = state.LAYER.get()
         self._values: list[Array] = []
         self._slots: dict[int, Slot] = {}
         self._run: Any = None
+
+    @property
+    def specs(self) -> tuple[Spec, ...]:
+        """Shape and dtype of each value."""
+        return tuple([Spec(a.shape, a.dtype) for a in self._values])
 
     @property
     def inputs(self) -> list[GraphNode]:

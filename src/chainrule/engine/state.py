@@ -10,6 +10,8 @@ from typing import Any, Protocol
 
 GRAD: ContextVar[bool] = ContextVar("chainrule_grad", default=True)
 ANOMALY: ContextVar[bool] = ContextVar("chainrule_anomaly", default=False)
+DEVICE: ContextVar[str | None] = ContextVar("chainrule_device", default=None)
+LAYER: ContextVar[str] = ContextVar("chainrule_layer", default="")  # the path, while traced
 
 
 class Tracer(Protocol):

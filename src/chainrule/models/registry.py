@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple, TypeVar
 
 from chainrule.errors import ShapeError, failure
+from chainrule.models.pattern import PatternNet, is_pattern
 from chainrule.nn.module import Module
 
 Builder = TypeVar("Builder", bound=Callable[..., Module])
@@ -80,7 +81,7 @@ def list_models() -> list[str]:
 def create_model(
     name: str, num_classes: int | None = None, in_channels: int | None = None, **options: Any
 ) -> Module:
-    """Build a network by its name; `options` are its own.
+    """Build a network by its name, or by a pattern; `options` are its own.
 
     Without `num_classes` and `in_channels` the network has those for which it was made: LeNet-5
     ten classes of grey digits, those for ImageNet 1000 of colour photographs.  Initial values come
@@ -92,14 +93,18 @@ def create_model(
     Linear(in_features=84, out_features=3, bias=True)
     >>> cr.create_model("resnet20").conv1.in_channels
     3
+    >>> cr.create_model("[(CONV-RELU)*2-POOL]*2-(FC-RELU)*1,SOFTMAX", num_classes=4).fc
+    Linear(in_features=256, out_features=4, bias=True)
     >>> cr.create_model("vgg-16")
     Traceback (most recent call last):
     chainrule.errors.ShapeError: create_model: expected a known model; got name 'vgg-16'; \
-did you mean 'vgg16'?
+did you mean 'vgg16', 'vgg19', 'vgg13'?
     """
-    entry = _entry("create_model", name)
     sizes = {"num_classes": num_classes, "in_channels": in_channels}
     given = {key: value for key, value in sizes.items() if value is not None}
+    if is_pattern(name):
+        return PatternNet(name, **given, **options)
+    entry = find(name)
     return entry.build(**given, **options)
 
 
@@ -111,10 +116,15 @@ def input_size(name: str) -> int:
     >>> input_size("lenet5")
     32
     """
-    return _entry("input_size", name).size
+    return find(name, "input_size").size
 
 
-def _entry(asked: str, name: str) -> Entry:
+def find(name: str, asked: str = "create_model") -> Entry:
+    """Give the entry of a name; ValueError for an unknown one, in the name of who asked.
+
+    >>> find("lenet5").size
+    32
+    """
     entry = MODELS.get(name)
     if entry is None:
         near = difflib.get_close_matches(str(name), MODELS, n=3, cutoff=0.5)
