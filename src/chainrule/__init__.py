@@ -43,6 +43,8 @@ _ENGINE = {
     "chainrule.engine.state": "detect_anomaly enable_grad is_grad_enabled no_grad set_grad_enabled",
     "chainrule.engine.tensor": "Tensor",
     "chainrule.engine.threads": "get_num_threads set_num_threads",
+    "chainrule.formats.torch_save": "save_torch",
+    "chainrule.formats.weights": "load_weights save_weights",
     "chainrule.inspection.summary": "summary",
     "chainrule.models.registry": "create_model",
     "chainrule.nn.module": "Module",

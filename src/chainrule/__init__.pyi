@@ -7,6 +7,7 @@ from chainrule import engine as engine
 from chainrule import errors as errors
 from chainrule import flat as flat
 from chainrule import formats as formats
+from chainrule import inspection as inspection
 from chainrule import models as models
 from chainrule import nn as nn
 from chainrule import ops as ops
@@ -65,6 +66,10 @@ from chainrule.errors import KindError as KindError
 from chainrule.errors import LabelError as LabelError
 from chainrule.errors import ShapeError as ShapeError
 from chainrule.errors import UndefinedKindError as UndefinedKindError
+from chainrule.formats.torch_save import save_torch as save_torch
+from chainrule.formats.weights import load_weights as load_weights
+from chainrule.formats.weights import save_weights as save_weights
+from chainrule.inspection.summary import summary as summary
 from chainrule.models.registry import create_model as create_model
 from chainrule.nn.module import Module as Module
 from chainrule.ops import linalg as linalg

@@ -7,6 +7,7 @@ import os
 import secrets
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 SUFFIX = ".tmp"
 """How the temporary neighbours end; they begin with a dot and the final name."""
@@ -27,12 +28,29 @@ def write_atomic(path: str | os.PathLike[str], data: bytes | bytearray | str) ->
     >>> (folder / "note.txt").read_text(), len(list(folder.iterdir()))
     ('done', 1)
     """
-    target = Path(os.path.realpath(path))
     content = data.encode() if isinstance(data, str) else data
+    with replaced(path) as file:
+        file.write(content)
+
+
+@contextlib.contextmanager
+def replaced(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+    """Give a file to write, which takes the place of `path` at the end; see `write_atomic`.
+
+    >>> import tempfile, pathlib
+    >>> path = pathlib.Path(tempfile.mkdtemp()) / "note.txt"
+    >>> with replaced(path) as file:
+    ...     written = file.write(b"half")
+    ...     path.exists()
+    False
+    >>> path.read_text()
+    'half'
+    """
+    target = Path(os.path.realpath(path))
     try:
         with neighbour(target) as temporary:
             with open(temporary, "xb") as file:
-                file.write(content)
+                yield file
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(temporary, target)

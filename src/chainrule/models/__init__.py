@@ -9,7 +9,14 @@ from chainrule.models.lenet_1998 import LeNet1998
 from chainrule.models.neighbours import KNearestNeighbours
 from chainrule.models.neocognitron import Neocognitron
 from chainrule.models.pattern import PatternNet
-from chainrule.models.registry import MODELS, create_model, input_size, list_models, register
+from chainrule.models.registry import (
+    MODELS,
+    create_model,
+    input_size,
+    list_models,
+    load_model,
+    register,
+)
 from chainrule.models.resnet import (
     CifarResNet,
     ResNet,
@@ -70,6 +77,7 @@ __all__ = [
     "googlenet_2014",
     "input_size",
     "list_models",
+    "load_model",
     "plain20",
     "plain32",
     "plain44",

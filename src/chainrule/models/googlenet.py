@@ -172,6 +172,8 @@ class GoogLeNet(Module):
     ) -> None:
         super().__init__()
         self.aux_logits = aux_logits
+        # What files with auxiliary classifiers may have more than this network.
+        self.spare = () if aux_logits else ("aux1", "aux2")
 
         def conv(inputs: int, outputs: int, kernel: int, stride: int = 1) -> BasicConv2d:
             return BasicConv2d(inputs, outputs, kernel, stride, kernel // 2, batch_norm)

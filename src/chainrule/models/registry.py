@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import os
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
-from chainrule.errors import ShapeError, failure
+from chainrule.engine.creation import device
+from chainrule.errors import CheckpointError, ShapeError, failure
+from chainrule.formats.weights import load_weights, read_about
 from chainrule.models.pattern import PatternNet, is_pattern
 from chainrule.nn.module import Module
 
@@ -102,10 +106,33 @@ did you mean 'vgg16', 'vgg19', 'vgg13'?
     """
     sizes = {"num_classes": num_classes, "in_channels": in_channels}
     given = {key: value for key, value in sizes.items() if value is not None}
-    if is_pattern(name):
-        return PatternNet(name, **given, **options)
-    entry = find(name)
-    return entry.build(**given, **options)
+    build = partial(PatternNet, name) if is_pattern(name) else find(name).build
+    model = build(**given, **options)
+    # What save_weights writes into the file, so that the network can be built from it.
+    model.__dict__["created"] = {"name": name, "options": {**given, **options}}
+    return model
+
+
+def load_model(path: str | os.PathLike[str]) -> Module:
+    """Build the network that a file of `save_weights` tells of, with its weights, for evaluation.
+
+    Raises CheckpointError for a file that does not say what it is of.
+
+    >>> import tempfile, pathlib
+    >>> import chainrule as cr
+    >>> path = pathlib.Path(tempfile.mkdtemp()) / "w.safetensors"
+    >>> cr.save_weights(cr.create_model("resnet20", 5), path)
+    >>> load_model(path).fc.out_features
+    5
+    """
+    about = read_about(path).get("model")
+    if not isinstance(about, dict) or "name" not in about:
+        what = "create_model(NAME) and load_weights(model, path) read it"
+        raise CheckpointError(f"{path}: it does not say which network it is of; {what}")
+    with device("meta"):
+        model = create_model(str(about["name"]), **dict(about.get("options", {})))
+    load_weights(model, path)
+    return model.eval()
 
 
 def input_size(name: str) -> int:

@@ -47,6 +47,12 @@ CONFIGURATIONS = {
 }
 """By the paper's letter."""
 
+_TIMM = {
+    "pre_logits.fc1.": "classifier.0.",
+    "pre_logits.fc2.": "classifier.3.",
+    "head.fc.": "classifier.6.",
+}
+
 SMALLEST = 32
 """Height and width of the smallest images: five poolings halve them to 1."""
 
@@ -86,6 +92,18 @@ class VGG(Module):
             dense(4096, num_classes),
         )
         initialise(self, _he)
+
+    @staticmethod
+    def foreign_state(state: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Give timm's names, whose dense layers are convolutions, torchvision's."""
+        found = {}
+        for name, value in state.items():
+            for theirs, ours in _TIMM.items():
+                if name.startswith(theirs):
+                    name = ours + name.removeprefix(theirs)
+                    value = value.flatten(1) if value.ndim == 4 else value
+            found[name] = value
+        return found
 
     def _maps(self, x: Tensor) -> Tensor:
         """Give what the dense layers read: (N, C, H, W) -> (N, 512*7*7)."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -36,15 +37,8 @@ def load_state(module: Any, state: Mapping[str, Any], strict: bool) -> Keys:
         for key, array in arrays.items()
         if array.shape != own[key].shape and key not in waiting
     ]
-    wrong = [f"of another shape: {'; '.join(shapes)}"] if shapes else []
-    if strict:
-        wrong += [f"missing: {', '.join(missing)}"] if missing else []
-        wrong += [f"unexpected: {', '.join(unexpected)}"] if unexpected else []
-    if wrong:
-        raise CheckpointError(
-            f"load_state_dict: this state belongs to another {type(module).__name__}: "
-            + "; ".join(wrong)
-        )
+    lost = (missing, unexpected) if strict else ([], [])
+    refuse(f"load_state_dict: this state belongs to another {type(module).__name__}", shapes, *lost)
     for key, array in arrays.items():
         target = own[key]
         if key in waiting and array.shape != target.shape:
@@ -53,6 +47,32 @@ def load_state(module: Any, state: Mapping[str, Any], strict: bool) -> Keys:
         target.array[...] = array
         mark_written(target)
     return Keys(missing, unexpected)
+
+
+MOST = 12
+"""So many names of a kind are told one by one."""
+
+
+def refuse(what: str, shapes: list[str], missing: list[str], unexpected: list[str]) -> None:
+    """Raise CheckpointError if anything is wrong, all of it at once, with the nearest names."""
+    wrong = [f"of another shape: {_some(shapes, '; ')}"] if shapes else []
+    if missing:
+        wrong.append(f"missing: {_some([_hinted(key, unexpected) for key in missing], ', ')}")
+    if unexpected:
+        wrong.append(f"unexpected: {_some(unexpected, ', ')}")
+    if wrong:
+        raise CheckpointError(f"{what}: {'; '.join(wrong)}")
+
+
+def _some(names: list[str], between: str) -> str:
+    more = f"{between}and {len(names) - MOST} more" if len(names) > MOST else ""
+    return between.join(names[:MOST]) + more
+
+
+def _hinted(key: str, unexpected: list[str]) -> str:
+    """Add the name that comes nearest, of those that nothing here has."""
+    near = difflib.get_close_matches(key, unexpected[:1000], n=1, cutoff=0.8)
+    return f"{key} (perhaps {near[0]})" if near else key
 
 
 def _array(key: str, value: Any) -> Any:
