@@ -44,8 +44,11 @@ _EMPTY: dict[str, Callable[[], Any]] = {
 }
 _PLAIN_NAMES: dict[str, Callable[..., Any]] = {
     "collections.OrderedDict": lambda pairs=(): dict(pairs),
-    "builtins.set": lambda items=(): set(items),
-    "__builtin__.set": lambda items=(): set(items),
+    **{
+        f"{module}.{name}": lambda items=(), kind=kind: kind(items)
+        for module in ("builtins", "__builtin__")
+        for name, kind in (("set", set), ("frozenset", frozenset))
+    },
 }
 
 

@@ -79,7 +79,9 @@ def load_torch(path: str | os.PathLike[str]) -> Any:
 
 def is_torch(start: bytes) -> bool:
     """Tell by its first bytes whether a file is one of PyTorch's."""
-    return start[:4] == b"PK\x03\x04" or start[:1] == b"\x80" or start[257:262] == b"ustar"
+    # A safetensors file begins with the length of its header, whose first byte may be any.
+    pickled = start[:1] == b"\x80" and start[1:2] <= b"\x05" and start[8:9] != b"{"
+    return start[:4] == b"PK\x03\x04" or pickled or start[257:262] == b"ustar"
 
 
 class _Filler:
