@@ -26,6 +26,8 @@ _ROOMS = (
     "optim",
     "training",
 )
+_INNER = {"onnx": "chainrule.formats.onnx"}
+"""Rooms within rooms."""
 
 _ENGINE = {
     "chainrule.errors": "AnomalyError AxisError BackendError ChainruleError CheckpointError "
@@ -84,6 +86,8 @@ def __getattr__(name: str) -> Any:
 def _find(name: str) -> Any:
     if name in _ROOMS:
         return importlib.import_module(f"chainrule.{name}")
+    if name in _INNER:
+        return importlib.import_module(_INNER[name])
     if name in _HOME:
         room, _, original = _HOME[name].partition(":")
         return getattr(importlib.import_module(room), original or name)
@@ -99,5 +103,6 @@ def _find(name: str) -> Any:
 def __dir__() -> list[str]:
     importlib.import_module("chainrule.ops")
     return sorted(
-        {*globals(), *_ROOMS, *_HOME, *_DTYPES, *_DTYPE_ALIASES, *FUNCTIONS} - _METHODS_ONLY
+        {*globals(), *_ROOMS, *_INNER, *_HOME, *_DTYPES, *_DTYPE_ALIASES, *FUNCTIONS}
+        - _METHODS_ONLY
     )

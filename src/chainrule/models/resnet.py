@@ -51,7 +51,7 @@ class PaddedShortcut(Module):
         if self.outputs == self.inputs:
             return kept
         n, _, h, w = kept.shape
-        more = zeros(n, h, w, self.outputs - self.inputs, dtype=kept.dtype, device=kept.device)
+        more = zeros(n, h, w, self.outputs - self.inputs, dtype=kept.dtype)
         return cat((kept, more.permute(0, 3, 1, 2)), 1)  # channels-last, as the rest will be
 
     def extra_repr(self) -> str:
