@@ -43,6 +43,7 @@ class Fake(SimpleNamespace):
             chainrule_sources=lambda: sources.encode(),
             chainrule_level=lambda: level,
             chainrule_start=lambda *pointers: self.started.append(pointers),
+            chainrule_settle=lambda threads: None,
         )
         self.started: list[Any] = []
 

@@ -20,7 +20,7 @@ COMMANDS = {
     "train": "Train a network and write a run folder: weights, configuration, metrics, plots.",
     "evaluate": "Measure a run's weights on the test images of its data set.",
     "predict": "Name the likeliest classes of pictures, with their probabilities.",
-    "models": "List the networks: name, images, parameters, published error.",
+    "models": "List the networks: name, images, parameters, published error, first line.",
     "summary": "Show a network's layers: shapes, memory, parameters, multiply-adds.",
     "info": "Tell of which network a file of weights is, its classes, and its tensors.",
     "gradcheck": "Compare backward with centred differences, in float64.",

@@ -55,7 +55,7 @@ def summary(
     format: As = Format.TEXT,
     output: Output = None,
 ) -> None:
-    """Show a network's layers: shapes, memory, parameters, multiply-adds, receptive fields.
+    """Show a network's layers: shapes, memory, parameters, multiply-adds.
 
     Nothing is allocated: the largest network takes a fraction of a second.
     """

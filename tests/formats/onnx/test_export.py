@@ -100,11 +100,12 @@ class Fn(nn.Module):
 
 
 IMAGE = (4, 9, 10)
+ACTIVATIONS = (
+    "relu leaky_relu elu celu selu gelu silu mish softplus softsign logsigmoid sigmoid tanh "
+    "hardtanh relu6 hardsigmoid hardswish hardshrink softshrink tanhshrink"
+)
 FUNCTIONS: dict[str, Callable[[Any], Any]] = {
-    **{
-        name: getattr(F, name)
-        for name in ["relu", "leaky_relu", "elu", "celu", "selu", "gelu", "silu", "mish", "softplus", "softsign", "logsigmoid", "sigmoid", "tanh", "hardtanh", "relu6", "hardsigmoid", "hardswish", "hardshrink", "softshrink", "tanhshrink"]
-    },
+    **{name: getattr(F, name) for name in ACTIVATIONS.split(" ")},
     "gelu by tanh": lambda x: F.gelu(x, approximate="tanh"),
     "softplus of 2": lambda x: F.softplus(x, 2.0),
     "threshold": lambda x: F.threshold(x, 0.3, -1.0),
@@ -149,7 +150,7 @@ FUNCTIONS: dict[str, Callable[[Any], Any]] = {
     "nearest": lambda x: F.interpolate(x, scale_factor=2),
     "nearest-exact": lambda x: F.interpolate(x, (13, 7), mode="nearest-exact"),
     "bilinear": lambda x: F.interpolate(x, (20, 15), mode="bilinear"),
-    "bilinear with corners": lambda x: F.interpolate(x, (20, 15), mode="bilinear", align_corners=True),
+    "bilinear with corners": lambda x: F.interpolate(x, (20, 15), None, "bilinear", True),
     "bicubic": lambda x: F.interpolate(x, scale_factor=1.5, mode="bicubic"),
     "zeros of the batch": lambda x: cr.cat((x, cr.zeros(x.shape[0], 2, 9, 10)), 1),
     "two results": lambda x: (x.relu(), x.sum(1)),

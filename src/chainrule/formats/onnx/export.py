@@ -151,8 +151,7 @@ class _Exporter:
         return self.known[id(node), index]
 
     def _constant(self, node: GraphNode, array: Array, twin: Array) -> str:
-        own = self.names.get(id(array)) or (self.names.get(id(node.tensor.array)) if node.tensor
-                                            else None)  # fmt: skip
+        own = self.names.get(id(array))
         base = own or (f"{node.layer}/constant" if node.layer else "constant")
         if array.shape == twin.shape:
             if array is not twin and not np.array_equal(array, twin, equal_nan=True):
@@ -214,6 +213,8 @@ def _shape(node: GraphNode, index: int) -> tuple[int, ...]:
 def _described(name: str, dtype: Any, shape: tuple[int, ...]) -> onnx.ValueInfoProto:
     """Describe an input or output whose first axis is free."""
     kind = helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
-    free = ["batch", *shape[1:]] if shape and shape[0] == BATCHES[0] else list(shape)
+    free: list[str | int | None] = [*shape]
+    if shape and shape[0] == BATCHES[0]:
+        free[0] = "batch"
     info: onnx.ValueInfoProto = helper.make_tensor_value_info(name, kind, free)
     return info

@@ -194,8 +194,8 @@ def _prelu(w: Writer, c: Call) -> str:
 
 @writes(activation_channel.GLU)
 def _glu(w: Writer, c: Call) -> str:
-    half = c.results[0][c.op.dim]
-    a, b = w.split([*c.inputs, w.integers(half, half)], c, 2, c.op.dim)
+    half = c.results[0][c.op.axis]
+    a, b = w.split([*c.inputs, w.integers(half, half)], c, 2, c.op.axis)
     return w.add("Mul", [a, w.add("Sigmoid", [b], c)], c)
 
 
@@ -299,7 +299,7 @@ def _reshape(w: Writer, c: Call) -> str:
 def _flatten(w: Writer, c: Call) -> str:
     if c.op.start == 1 and len(c.results[0]) == 2:
         return w.add("Flatten", c.inputs, c, axis=1)
-    return _reshape(w, c)
+    return w.add("Reshape", [*c.inputs, _target(w, c.results[0], c.shapes[0])], c)
 
 
 @writes(shape.Unsqueeze)

@@ -213,11 +213,12 @@ def _interpolate(w: Writer, c: Call) -> str:
         settings["nearest_mode"] = "round_prefer_ceil"
     if op.mode == "cubic":
         settings["cubic_coeff_a"] = -0.75
-    scales = op.scales or tuple(m / n for n, m in zip(x[2:], y[2:], strict=True))
-    if any(s is None for s in scales):
-        scales = tuple(m / n for n, m in zip(x[2:], y[2:], strict=True))
-    factors = w.constant(np.array([1, 1, *scales], np.float32), "scales")
-    return w.add("Resize", [*c.inputs, "", factors], c, **settings)
+    settings["axes"] = list(range(2, len(x)))
+    given = np.array([s or 0 for s in op.scales or ()], np.float32)
+    # Factors where they say how far apart places lie, and give the size that ours have.
+    if given.all() and given.size and tuple(np.floor(given * x[2:])) == y[2:]:
+        return w.add("Resize", [*c.inputs, "", w.constant(given, "scales")], c, **settings)
+    return w.add("Resize", [*c.inputs, "", "", w.integers(*y[2:])], c, **settings)
 
 
 @writes(GridSample)
