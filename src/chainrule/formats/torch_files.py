@@ -170,6 +170,9 @@ class _Reader:
 
     def storage(self, key: Any) -> _Storage:
         """Read a persistent id: ("storage", class, key, device, count, ...)."""
+        if isinstance(key, tuple) and key[:1] == ("module",) and len(key) > 1:
+            rule = "which is refused: only tensors, containers, numbers and text are read"
+            raise self.error(f"it would call {key[1]}, {rule}")
         if not isinstance(key, tuple) or len(key) < 5 or key[0] != "storage":
             raise self.error("a persistent id that is no storage")
         name = str(key[1]).rsplit(".", 1)[-1]

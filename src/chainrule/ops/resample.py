@@ -14,7 +14,7 @@ from chainrule.engine.sample import Sample, normal
 from chainrule.engine.tensor import Tensor, apply, as_tensor
 from chainrule.errors import UndefinedKindError, failure
 from chainrule.ops.arguments import flag, integer
-from chainrule.ops.formulas import number
+from chainrule.ops.formulas import number, quiet
 from chainrule.ops.pool_average import (
     adaptive_avg_pool1d,
     adaptive_avg_pool2d,
@@ -94,6 +94,7 @@ class Interpolate(Op):
             return found[::-1]
         return sorted(found, key=lambda s: (s[1].m / s[1].n, -s[0] if s[1].m > s[1].n else s[0]))
 
+    @quiet  # products may flag as invalid what lies beyond their edges
     def forward(self, xp: Any, x: Array) -> tuple[tuple[Array, ...], Any]:
         last = channels_last(x, len(self.size))
         steps, y = self._steps(x.shape, x.dtype), _laid(xp, x, last)
@@ -103,6 +104,7 @@ class Interpolate(Op):
             y = y.copy()
         return (_back(xp, y, last, x.dtype),), (x.shape, last)
 
+    @quiet
     def backward(self, xp: Any, saved: Any, gy: Any, needs: tuple[bool, ...]) -> tuple[Any, ...]:
         shape, last = saved
         steps, gx = self._steps(shape, gy.dtype), _laid(xp, gy, last)
