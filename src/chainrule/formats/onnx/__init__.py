@@ -1,6 +1,6 @@
-"""ONNX in and out: `cr.onnx.export(model, (3, 224, 224), "m.onnx")`, `cr.onnx.load("m.onnx")`.
+"""ONNX: `cr.onnx.export(model, (3, 224, 224), "m.onnx")`.
 
-They need the package onnx: `pip install chainrule[onnx]`.
+It needs the package onnx: `pip install chainrule[onnx]`.
 """
 
 from __future__ import annotations
@@ -11,14 +11,11 @@ from typing import Any
 from chainrule.errors import ChainruleError
 
 _ROOMS = {
-    "export": "export",
-    "load": "load",
-    "OnnxModule": "load",
-    "operators": "load",
+    "export": "exporting",  # not of the function's name, which the module would hide
     "UnsupportedOperator": "common",
 }
 
-__all__ = ["OnnxModule", "UnsupportedOperator", "export", "load", "operators"]
+__all__ = ["UnsupportedOperator", "export"]
 
 
 def __getattr__(name: str) -> Any:
@@ -34,5 +31,5 @@ def __getattr__(name: str) -> Any:
             "ONNX files need the package onnx: pip install 'chainrule[onnx]'"
         ) from error
     value = getattr(module, name)
-    globals()[name] = value  # a submodule of the same name would hide it
+    globals()[name] = value
     return value
