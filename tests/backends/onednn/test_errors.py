@@ -20,18 +20,16 @@ if BACKEND:
     from chainrule.backends.onednn import runtime
 
 pytestmark = pytest.mark.usefixtures("no_limits")
-OURS_ALONE = "otherwise"  # of a pair by our own kernel: what serves without it, None if nothing
-PAIRS = sorted(
-    op.__name__
-    for op, pair in (BACKEND.table if BACKEND else {}).items()
-    if getattr(pair, OURS_ALONE, pair) is not None
-)
+LIBRARY: dict[Any, Any] = {**BACKEND.table, **BACKEND.displaced} if BACKEND else {}
+PAIRS = sorted(op.__name__ for op, pair in LIBRARY.items() if pair is not None)
 
 
 @pytest.fixture(autouse=True)
 def _the_library_alone(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Our own kernels have nothing to refuse: the pairs run as they do without them."""
+    """Our own kernels have nothing to refuse: the library's pairs are in their places."""
     monkeypatch.setattr(runtime.runtime(), "kernels", None)
+    served = {op: pair for op, pair in LIBRARY.items() if pair is not None}
+    monkeypatch.setattr(BACKEND, "table", served)
     runtime.Current.thread.plans.clear()
     yield
     runtime.Current.thread.plans.clear()

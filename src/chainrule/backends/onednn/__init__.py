@@ -9,6 +9,7 @@ from typing import Any
 
 from chainrule.backends.onednn.backend import ONEDNN
 from chainrule.backends.onednn.library import about, search
+from chainrule.backends.onednn.own import have_kernels
 from chainrule.backends.onednn.runtime import about_kernels, start
 from chainrule.errors import BackendError
 
@@ -18,36 +19,42 @@ _found = search()
 if _found.library is not None:
     start(_found.library)
 
-    # The kernel files register their pairs when they are loaded.
+    # The kernel files register their pairs when they are loaded: the library's first...
     from chainrule.backends.onednn import (  # noqa: F401
         activation,
         arithmetic,
         conv,
-        curves,
         dense,
-        distance,
-        dropout,
-        elementwise,
-        grid_sample,
         join,
-        lookup,
-        losses,
         norm,
-        norm_images,
         norm_rows,
-        order,
-        pieces,
         pool,
         prelu,
-        reduction,
         resample,
-        row_loss,
-        rows,
-        scan,
         shuffle,
         softmax,
-        taps,
     )
+
+    # ...then ours, which take their places.
+    if have_kernels():
+        from chainrule.backends.onednn import (  # noqa: F401
+            curves,
+            distance,
+            dropout,
+            elementwise,
+            grid_sample,
+            lookup,
+            losses,
+            norm_images,
+            order,
+            pieces,
+            pool_adaptive,
+            reduction,
+            row_loss,
+            rows,
+            scan,
+            taps,
+        )
 
     BACKEND = ONEDNN
 

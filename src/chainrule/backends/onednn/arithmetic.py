@@ -24,9 +24,11 @@ from chainrule.backends.onednn.backend import (
     sum_plan,
 )
 from chainrule.engine.op import Array
+from chainrule.ops.elementwise import Add
 from chainrule.ops.fused import AddReLU
 
 
+@ONEDNN.kernel(Add)
 class AddPair:
     """Add of equal shapes; what broadcasts or is scaled is the reference's."""
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -14,8 +15,10 @@ from chainrule.backends.onednn.primitives import Primitive, describe, plain
 from chainrule.backends.onednn.runtime import Current, cached, runtime, work
 from chainrule.engine.dispatch import Backend
 from chainrule.engine.memory import keep_freed_memory
-from chainrule.engine.op import Array
+from chainrule.engine.op import Array, Op
 from chainrule.engine.threads import hold_blas, release_blas
+
+P = TypeVar("P")
 
 
 class Limits:
@@ -34,6 +37,16 @@ class OneDNN(Backend):
     """The table of pairs; while it serves the process, BLAS keeps to one thread."""
 
     limits = Limits
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        # The library's pairs whose place our own kernels took; None where it has none.
+        self.displaced: dict[type[Op], Any] = {}
+
+    def ours(self, op_class: type[Op]) -> Callable[[type[P]], type[P]]:
+        """Register the decorated class, by kernels of our own, in the place of the library's."""
+        self.displaced.setdefault(op_class, self.table.get(op_class))
+        return self.kernel(op_class)
 
     def add(self, a: Any, b: Any, out: Any = None) -> Any:
         """Give a + b, with all threads where the arrays are large and laid out alike."""

@@ -10,17 +10,7 @@ from collections.abc import Sequence
 from math import isfinite
 from typing import Any
 
-from chainrule.backends.onednn.activation import (
-    ELUPair,
-    GELUPair,
-    MishPair,
-    SigmoidPair,
-    SiLUPair,
-    SoftplusPair,
-    TanhPair,
-)
 from chainrule.backends.onednn.backend import ONEDNN
-from chainrule.backends.onednn.own import have_kernels
 from chainrule.backends.onednn.pieces import Pieces, Settings
 from chainrule.engine.op import Array
 from chainrule.ops.activation import ELU, LogSigmoid, Sigmoid, Softplus, Tanh
@@ -33,22 +23,22 @@ class Curves(Pieces):
     name, heavy = "curves", 8
 
 
-@ONEDNN.kernel(Sigmoid)
+@ONEDNN.ours(Sigmoid)
 class SigmoidCurve(Curves):
     """Sigmoid."""
 
-    kind, otherwise, from_result = 0, SigmoidPair(), True
+    kind, from_result = 0, True
 
 
-@ONEDNN.kernel(Tanh)
+@ONEDNN.ours(Tanh)
 class TanhCurve(Curves):
     """Tanh."""
 
-    kind, otherwise, from_result = 1, TanhPair(), True
+    kind, from_result = 1, True
 
 
-@ONEDNN.kernel(SELU)
-@ONEDNN.kernel(CELU)
+@ONEDNN.ours(SELU)
+@ONEDNN.ours(CELU)
 class ExponentialCurve(Curves):
     """What is an exponential below 0 and straight above."""
 
@@ -56,7 +46,7 @@ class ExponentialCurve(Curves):
 
     def supports(self, op: Any, arrays: Sequence[Array]) -> bool:
         """As all, with finite factors."""
-        usual = not have_kernels() or all(map(isfinite, op._factors()))
+        usual = all(map(isfinite, op._factors()))
         return usual and super().supports(op, arrays)
 
     def settings(self, op: Any) -> Settings:
@@ -65,36 +55,34 @@ class ExponentialCurve(Curves):
         return factors
 
 
-@ONEDNN.kernel(ELU)
+@ONEDNN.ours(ELU)
 class ELUCurve(ExponentialCurve):
     """ELU."""
 
-    otherwise = ELUPair()
 
-
-@ONEDNN.kernel(SiLU)
+@ONEDNN.ours(SiLU)
 class SiLUCurve(Curves):
     """SiLU."""
 
-    kind, otherwise = 3, SiLUPair()
+    kind = 3
 
 
-@ONEDNN.kernel(Mish)
+@ONEDNN.ours(Mish)
 class MishCurve(Curves):
     """Mish."""
 
-    kind, otherwise = 4, MishPair()
+    kind = 4
 
 
-@ONEDNN.kernel(Softplus)
+@ONEDNN.ours(Softplus)
 class SoftplusCurve(Curves):
     """Softplus of any threshold."""
 
-    kind, otherwise, bounded = 5, SoftplusPair(), False
+    kind, bounded = 5, False
 
     def supports(self, op: Any, arrays: Sequence[Array]) -> bool:
         """As all, with a beta whose reciprocal is as exact as itself."""
-        usual = not have_kernels() or 1e-30 < abs(op.beta) < 1e30
+        usual = 1e-30 < abs(op.beta) < 1e30
         return usual and super().supports(op, arrays)
 
     def settings(self, op: Any) -> Settings:
@@ -102,18 +90,16 @@ class SoftplusCurve(Curves):
         return op.beta, op.threshold, 1 / op.beta
 
 
-@ONEDNN.kernel(LogSigmoid)
+@ONEDNN.ours(LogSigmoid)
 class LogSigmoidCurve(Curves):
     """Logarithm of the sigmoid."""
 
     kind = 6
 
 
-@ONEDNN.kernel(GELU)
+@ONEDNN.ours(GELU)
 class GELUCurve(Curves):
     """GELU by the error function, or by tanh."""
-
-    otherwise = GELUPair()
 
     def kind_of(self, op: GELU) -> int:
         """Give the number of the one or the other."""

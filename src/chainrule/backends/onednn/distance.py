@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
 from chainrule.backends.onednn.arrays import FLOAT32, address, as_plain
 from chainrule.backends.onednn.backend import ONEDNN, Limits
-from chainrule.backends.onednn.own import FLOAT, INT, LONG, POINTER, Kernel, have_kernels, kernel
-from chainrule.backends.onednn.runtime import LIGHT, Current, cached, work
+from chainrule.backends.onednn.own import FLOAT, INT, LONG, POINTER, Kernel, kernel
+from chainrule.backends.onednn.runtime import cached, threads_for, work
 from chainrule.engine.op import Array
 from chainrule.ops.distance import PairwiseDistance
 
@@ -21,11 +21,9 @@ def _build() -> tuple[Kernel, Kernel]:
     return forward, kernel("distance_back", *[POINTER] * 6, *settings)
 
 
-@ONEDNN.kernel(PairwiseDistance)
+@ONEDNN.ours(PairwiseDistance)
 class DistancePair:
     """Euclid's distance of two arrays of one shape."""
-
-    otherwise: ClassVar[None] = None
 
     def supports(self, op: PairwiseDistance, arrays: Sequence[Array]) -> bool:
         """Float32, with axes, in C order, and large enough."""
@@ -38,12 +36,11 @@ class DistancePair:
             and x.dtype == y.dtype == FLOAT32
             and x.flags.c_contiguous
             and y.flags.c_contiguous
-            and have_kernels()
         )
 
     def _settings(self, op: PairwiseDistance, x: Array) -> tuple[int, int, float, int]:
         columns = x.shape[-1]
-        threads = 1 if work(3 * x.size) < LIGHT else Current.thread.budget
+        threads = threads_for(work(3 * x.size))
         return x.size // columns, columns, op.eps, threads
 
     def forward(

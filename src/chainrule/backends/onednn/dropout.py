@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import prod
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
@@ -24,13 +24,12 @@ from chainrule.backends.onednn.own import (
     LONG,
     POINTER,
     Kernel,
-    have_kernels,
     kernel,
     scratch,
     size_of,
     sizes,
 )
-from chainrule.backends.onednn.runtime import LIGHT, Current, cached, work
+from chainrule.backends.onednn.runtime import Current, cached, threads_for, work
 from chainrule.engine.op import Array
 from chainrule.ops.dropout import Dropout
 
@@ -77,16 +76,14 @@ def _laid(mask: Array, x: Array) -> Array:
     return np.moveaxis(copy.reshape(n, *rest, channels), -1, 1)
 
 
-@ONEDNN.kernel(Dropout)
+@ONEDNN.ours(Dropout)
 class DropoutPair:
     """Dropout by a mask of x's shape, or of (N, C, 1, ...); y is laid out as x."""
-
-    otherwise: ClassVar[Any] = None
 
     def supports(self, op: Dropout, arrays: Sequence[Array]) -> bool:
         """Float32, large enough, and a mask of one of the two shapes that drops not all."""
         x, mask = arrays
-        if x.size < max(1, Limits.small) or not have_kernels() or not is_float32(x):
+        if x.size < max(1, Limits.small) or not is_float32(x):
             return False
         by_channel = x.shape[:2] + (1,) * (x.ndim - 2)
         return op.scale != 0 and mask.shape in (x.shape, by_channel)
@@ -118,7 +115,7 @@ class DropoutPair:
         """Give x * mask * scale, moved or not."""
         out = empty_as(x)
         run = cached(("dropout",), _by_value)
-        threads = 1 if work(2 * x.size) < LIGHT else Current.thread.budget
+        threads = threads_for(work(2 * x.size))
         factors = op.scale, op.stays, op.dropped
         run(address(x), address(mask), address(out), x.size, *factors, moved, threads)
         return out

@@ -8,11 +8,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from chainrule.backends.onednn.arithmetic import AddPair
 from chainrule.backends.onednn.arrays import FLOAT32, is_dense
 from chainrule.backends.onednn.backend import ONEDNN, Limits
 from chainrule.backends.onednn.loops import ZERO, Kind, compute, compute_both, plan_loops
-from chainrule.backends.onednn.own import have_kernels
 from chainrule.backends.onednn.reduction import summed, summed_product
 from chainrule.engine.op import Array
 from chainrule.ops.elementwise import Add, Div, Mul, Neg, Sub
@@ -34,20 +32,14 @@ def served(arrays: Sequence[Array], light: bool) -> bool:
     flat = not others or (len(others) == 1 and first.shape == others[0].shape)
     least = max(1, Limits.function if light and flat else Limits.passes)
     counts = [a.size for a in arrays]
-    if not min(counts) or max(counts) < least or not have_kernels():
+    if not min(counts) or max(counts) < least:
         return False
     if flat:
         return any(map(is_dense, arrays))
     return plan_loops(tuple(arrays)) is not None
 
 
-class Ours:
-    """Base of the pairs that need the kernel."""
-
-    otherwise: ClassVar[AddPair | None] = None  # what serves without it
-
-
-class Pairwise(Ours):
+class Pairwise:
     """Base of the pairs on two operands."""
 
     light: ClassVar[bool] = False  # whether NumPy needs one pass, each way
@@ -71,25 +63,20 @@ def _both(
     )
 
 
-@ONEDNN.kernel(Add)
+@ONEDNN.ours(Add)
 class AddLoops(Pairwise):
-    """Sum; without kernels oneDNN's."""
+    """Sum."""
 
     kind: ClassVar[Kind] = Kind.ADD
     light = True
-    otherwise: ClassVar[AddPair | None] = AddPair()
 
     def supports(self, op: Any, arrays: Sequence[Array]) -> bool:
         """As others, and not scaled."""
-        if not have_kernels():
-            return self.otherwise is not None and self.otherwise.supports(op, arrays)
         return op.alpha == 1 and super().supports(op, arrays)
 
     def forward(self, op: Any, arrays: Sequence[Array]) -> Forward:
         """Add; where shapes differ they are saved."""
         a, b = arrays
-        if self.otherwise is not None and not have_kernels():
-            return self.otherwise.forward(op, arrays)
         return (compute(self.kind, a, b),), None if a.shape == b.shape else (a.shape, b.shape)
 
     def backward(self, op: Any, saved: Any, gy: Any, needs: Needs) -> Gradients:
@@ -104,17 +91,17 @@ class AddLoops(Pairwise):
         return g
 
 
-@ONEDNN.kernel(Sub)
+@ONEDNN.ours(Sub)
 class SubLoops(AddLoops):
     """Difference."""
 
-    kind, otherwise = Kind.SUB, None
+    kind = Kind.SUB
 
     def _second(self, g: Array) -> Array:
         return compute(Kind.NEG, g) if plan_loops((g,)) else np.negative(g)
 
 
-@ONEDNN.kernel(Mul)
+@ONEDNN.ours(Mul)
 class MulLoops(Pairwise):
     """Product."""
 
@@ -136,7 +123,7 @@ class MulLoops(Pairwise):
         return ga if wanted[0] else products[0], gb if wanted[1] else products[1]
 
 
-@ONEDNN.kernel(Div)
+@ONEDNN.ours(Div)
 class DivLoops(Pairwise):
     """Quotient that is not rounded."""
 
@@ -153,7 +140,7 @@ class DivLoops(Pairwise):
         return _both((Kind.DIV_FIRST, Kind.DIV_SECOND), saved[0], saved[1], gy, needs)
 
 
-@ONEDNN.kernel(Extremum)
+@ONEDNN.ours(Extremum)
 class ExtremumLoops(Pairwise):
     """The larger or the smaller."""
 
@@ -169,8 +156,8 @@ class ExtremumLoops(Pairwise):
         return _both(kinds if op.kind == "maximum" else kinds[::-1], a, b, gy, needs)
 
 
-@ONEDNN.kernel(Where)
-class WhereLoops(Ours):
+@ONEDNN.ours(Where)
+class WhereLoops:
     """Choice by a mask."""
 
     def supports(self, op: Any, arrays: Sequence[Array]) -> bool:
@@ -193,7 +180,7 @@ class WhereLoops(Ours):
         )
 
 
-class Function(Ours):
+class Function:
     """Base of the pairs on one array; the gradient is a function of what is kept and of gy."""
 
     kind: ClassVar[Kind]
@@ -223,14 +210,14 @@ class Function(Ours):
         return (compute(self.back, *operands, p=p, q=q),)
 
 
-@ONEDNN.kernel(Exp)
+@ONEDNN.ours(Exp)
 class ExpLoops(Function):
     """Exponential."""
 
     kind, back, keeps, light = Kind.EXP, Kind.MUL, "y", True
 
 
-@ONEDNN.kernel(Log)
+@ONEDNN.ours(Log)
 class LogLoops(Function):
     """Natural logarithm."""
 
@@ -245,42 +232,42 @@ class LogLoops(Function):
         return (compute(Kind.DIV, gy, saved),)
 
 
-@ONEDNN.kernel(Sqrt)
+@ONEDNN.ours(Sqrt)
 class SqrtLoops(Function):
     """Square root."""
 
     kind, back, keeps = Kind.SQRT, Kind.SQRT_BACK, "y"
 
 
-@ONEDNN.kernel(Rsqrt)
+@ONEDNN.ours(Rsqrt)
 class RsqrtLoops(Function):
     """Its reciprocal."""
 
     kind, back, keeps = Kind.RSQRT, Kind.RSQRT_BACK, "y"
 
 
-@ONEDNN.kernel(Reciprocal)
+@ONEDNN.ours(Reciprocal)
 class ReciprocalLoops(Function):
     """Reciprocal."""
 
     kind, back, keeps = Kind.RECIPROCAL, Kind.RECIPROCAL_BACK, "y"
 
 
-@ONEDNN.kernel(Abs)
+@ONEDNN.ours(Abs)
 class AbsLoops(Function):
     """Absolute value."""
 
     kind, back = Kind.ABS, Kind.ABS_BACK
 
 
-@ONEDNN.kernel(Neg)
+@ONEDNN.ours(Neg)
 class NegLoops(Function):
     """Negative."""
 
     kind, back, keeps, light = Kind.NEG, Kind.NEG, "", True
 
 
-@ONEDNN.kernel(Square)
+@ONEDNN.ours(Square)
 class SquareLoops(Function):
     """Square."""
 
@@ -292,7 +279,7 @@ class SquareLoops(Function):
         return 2.0, 0.0
 
 
-@ONEDNN.kernel(PowScalar)
+@ONEDNN.ours(PowScalar)
 class PowerLoops(Function):
     """Whole powers."""
 
@@ -308,7 +295,7 @@ class PowerLoops(Function):
         return float(op.exponent), 0.0
 
 
-@ONEDNN.kernel(Clamp)
+@ONEDNN.ours(Clamp)
 class ClampLoops(Function):
     """Limits that are numbers."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import prod
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from chainrule.backends.onednn.arrays import (
     to_last,
 )
 from chainrule.backends.onednn.backend import ONEDNN, Limits
-from chainrule.backends.onednn.own import INT, POINTER, have_kernels, kernel, sizes
+from chainrule.backends.onednn.own import INT, POINTER, kernel, sizes
 from chainrule.backends.onednn.primitives import Shape
 from chainrule.backends.onednn.runtime import Current, cached, work
 from chainrule.engine.op import Array
@@ -63,16 +63,14 @@ def _plan(op: GridSample, x: Shape, grid: Shape) -> SamplePlan:
     return cached((op, x, grid), lambda: SamplePlan(op, x, grid), effort)
 
 
-@ONEDNN.kernel(GridSample)
+@ONEDNN.ours(GridSample)
 class GridSamplePair:
     """GridSample on channels-last images."""
-
-    otherwise: ClassVar[Any] = None  # without kernels the reference serves
 
     def supports(self, op: GridSample, arrays: Sequence[Array]) -> bool:
         """Float32, nothing empty, large enough."""
         x, grid = arrays
-        return have_kernels() and is_float32(x, grid) and x.shape[1] * grid.size >= Limits.small
+        return is_float32(x, grid) and x.shape[1] * grid.size >= Limits.small
 
     def forward(self, op: GridSample, arrays: Sequence[Array]) -> tuple[tuple[Array, ...], Any]:
         """Give y channels-last; save the channels-last x, and the grid."""

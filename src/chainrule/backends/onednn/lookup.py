@@ -7,16 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import prod
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from chainrule.backends.onednn.arrays import FLOAT32, address, as_plain
 from chainrule.backends.onednn.backend import ONEDNN, run_reference
-from chainrule.backends.onednn.order import INT64, Forward, as_places, in_order, threads_for
+from chainrule.backends.onednn.order import INT64, Forward, as_places, in_order
 from chainrule.backends.onednn.own import INT, LONG, POINTER, Kernel, kernel
 from chainrule.backends.onednn.primitives import Shape
-from chainrule.backends.onednn.runtime import cached
+from chainrule.backends.onednn.runtime import cached, threads_for, work
 from chainrule.engine.op import Array
 from chainrule.ops.embedding import NONE, Embedding
 from chainrule.ops.embedding_bag import EmbeddingBag
@@ -42,7 +42,7 @@ class Rows(NamedTuple):
         return address(self.entries), None if self.ends is None else address(self.ends)
 
     def _threads(self) -> int:
-        return threads_for(2 * self.entries.size * self.sizes[0] * self.sizes[2])
+        return threads_for(work(2 * self.entries.size * self.sizes[0] * self.sizes[2]))
 
     def pick(self, x: Array, shape: Shape) -> Array | None:
         """Give the rows, or sums of rows, in a shape; None where an index is wrong."""
@@ -67,11 +67,9 @@ def _build() -> tuple[Kernel, Kernel]:
     return forward, kernel("rows_back", *ends, LONG, LONG, INT, INT)
 
 
-@ONEDNN.kernel(IndexSelect)
+@ONEDNN.ours(IndexSelect)
 class IndexSelectPair:
     """Slices along an axis."""
-
-    otherwise: ClassVar[None] = None
 
     def supports(self, op: IndexSelect, arrays: Sequence[Array]) -> bool:
         """Float32 in C order, with axes, and large enough."""
@@ -92,11 +90,9 @@ class IndexSelectPair:
         return (saved.put(gy) if needs[0] else None), None
 
 
-@ONEDNN.kernel(Embedding)
+@ONEDNN.ours(Embedding)
 class EmbeddingPair:
     """Rows of a table."""
-
-    otherwise: ClassVar[None] = None
 
     def supports(self, op: Embedding, arrays: Sequence[Array]) -> bool:
         """Float32 in C order, large enough, and not divided by frequencies."""
@@ -115,11 +111,9 @@ class EmbeddingPair:
         return None, (saved._replace(padding=op.padding).put(gy) if needs[1] else None)
 
 
-@ONEDNN.kernel(EmbeddingBag)
+@ONEDNN.ours(EmbeddingBag)
 class EmbeddingBagPair:
     """Sums and means of rows."""
-
-    otherwise: ClassVar[None] = None
 
     def supports(self, op: EmbeddingBag, arrays: Sequence[Array]) -> bool:
         """Float32 in C order, large enough; neither maxima nor weights nor frequencies."""

@@ -9,7 +9,7 @@ import numpy as np
 
 from chainrule.backends.onednn.arrays import _FIRST, _LAST, FLOAT32, REORDERS, address, empty_last
 from chainrule.backends.onednn.own import FLOAT, INT, POINTER, Kernel, kernel, sizes
-from chainrule.backends.onednn.runtime import LIGHT, Current, cached, work
+from chainrule.backends.onednn.runtime import cached, threads_for, work
 from chainrule.engine.op import Array
 from chainrule.ops.broadcast import Shape, broadcast
 
@@ -107,7 +107,7 @@ def compute_both(kinds: tuple[Kind, Kind], *operands: Array) -> tuple[Array, Arr
 def _run(plan: Loops, operands: tuple[Array, ...], *rest: Any) -> None:
     ends = [address(a) for a in operands]
     ends += ends[:1] * (3 - len(ends))
-    threads = 1 if work(3 * plan.size) < LIGHT else Current.thread.budget
+    threads = threads_for(work(3 * plan.size))
     plan.run(plan.sizes, *ends, *rest, threads)
 
 

@@ -12,8 +12,8 @@ import numpy as np
 
 from chainrule.backends.onednn.arrays import FLOAT32, address, empty_as, is_dense, laid_as
 from chainrule.backends.onednn.backend import ONEDNN, Limits
-from chainrule.backends.onednn.own import FLOAT, INT, LONG, POINTER, Kernel, have_kernels, kernel
-from chainrule.backends.onednn.runtime import LIGHT, Current, cached, work
+from chainrule.backends.onednn.own import FLOAT, INT, LONG, POINTER, Kernel, kernel
+from chainrule.backends.onednn.runtime import cached, threads_for, work
 from chainrule.engine.op import Array
 from chainrule.ops.loss import L1Loss, MSELoss
 from chainrule.ops.loss_binary import BinaryCrossEntropyWithLogits
@@ -33,7 +33,6 @@ def _build() -> Kernels:
 class Losses:
     """A pair by one kind of the kernel; subclasses say which, and how heavy an element is."""
 
-    otherwise: ClassVar[None] = None
     kind: ClassVar[int]
     heavy: ClassVar[float] = 1.0
 
@@ -49,12 +48,11 @@ class Losses:
             and x.shape == t.shape
             and x.size >= max(1, Limits.small)
             and x.dtype == t.dtype == FLOAT32
-            and have_kernels()
             and is_dense(x)
         )
 
     def _threads(self, size: int) -> int:
-        return 1 if work(3 * self.heavy * size) < LIGHT else Current.thread.budget
+        return threads_for(work(3 * self.heavy * size))
 
     def forward(self, op: Any, arrays: Sequence[Array]) -> tuple[tuple[Array, ...], Any]:
         """Give the errors in x's layout, or a number; save both inputs."""
@@ -85,21 +83,21 @@ class Losses:
         return gx, gt
 
 
-@ONEDNN.kernel(MSELoss)
+@ONEDNN.ours(MSELoss)
 class SquaredPair(Losses):
     """Squared error."""
 
     kind = 0
 
 
-@ONEDNN.kernel(L1Loss)
+@ONEDNN.ours(L1Loss)
 class AbsolutePair(Losses):
     """Absolute error."""
 
     kind = 1
 
 
-@ONEDNN.kernel(SmoothL1Loss)
+@ONEDNN.ours(SmoothL1Loss)
 class SmoothPair(Losses):
     """Squared near 0, absolute beyond beta."""
 
@@ -110,7 +108,7 @@ class SmoothPair(Losses):
         return op.beta
 
 
-@ONEDNN.kernel(HuberLoss)
+@ONEDNN.ours(HuberLoss)
 class HuberPair(Losses):
     """Squared near 0, absolute beyond delta."""
 
@@ -121,14 +119,14 @@ class HuberPair(Losses):
         return op.delta
 
 
-@ONEDNN.kernel(BinaryCrossEntropyWithLogits)
+@ONEDNN.ours(BinaryCrossEntropyWithLogits)
 class LogitsPair(Losses):
     """Binary cross-entropy of logits, without weights."""
 
     kind, heavy = 4, 5.0
 
 
-@ONEDNN.kernel(SoftMarginLoss)
+@ONEDNN.ours(SoftMarginLoss)
 class SoftMarginPair(Losses):
     """The logistic loss of scores and signs."""
 

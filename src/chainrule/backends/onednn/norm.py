@@ -40,6 +40,7 @@ from chainrule.backends.onednn.primitives import (
 )
 from chainrule.backends.onednn.runtime import cached, runtime, work
 from chainrule.engine.op import Array
+from chainrule.ops.fused import BatchNormReLU
 from chainrule.ops.norm import BatchNorm
 from chainrule.ops.norm_local import LocalResponseNorm
 
@@ -140,6 +141,7 @@ def _four(x: Shape) -> Shape:
     return (*x, 1, 1) if len(x) == 2 else (*x[:2], 1, x[2]) if len(x) == 3 else x
 
 
+@ONEDNN.kernel(BatchNorm)
 class BatchNormPair:
     """BatchNorm, in training and with given statistics.
 
@@ -251,6 +253,7 @@ def all_finite(*arrays: Array) -> bool:
         return all(isfinite(np.add.reduce(a, axis=None)) for a in arrays)
 
 
+@ONEDNN.kernel(BatchNormReLU)
 class BatchNormReLUPair(BatchNormPair):
     """BatchNormReLU: fused in training, with a bit for each element; in place otherwise.
 

@@ -30,13 +30,10 @@ from chainrule.backends.onednn.backend import (
     reference_backward,
     run_reference,
 )
-from chainrule.backends.onednn.norm import BatchNormPair, BatchNormReLUPair
-from chainrule.backends.onednn.norm_rows import GroupNormPair
 from chainrule.backends.onednn.own import (
     DOUBLE,
     INT,
     POINTER,
-    have_kernels,
     kernel,
     scratch,
     size_of,
@@ -131,24 +128,18 @@ def plan_groups(shape: Shape, groups: int, plain: bool) -> NormKernel:
     return cached(("group norm", shape, groups, plain), build, work(4 * size))
 
 
-@ONEDNN.kernel(BatchNorm)
+@ONEDNN.ours(BatchNorm)
 class BatchNormImages:
     """BatchNorm, in training and with given statistics; y is channels-last."""
 
-    otherwise: ClassVar[Any] = BatchNormPair()
     relu: ClassVar[bool] = False
 
     def supports(self, op: BatchNorm, arrays: Sequence[Array]) -> bool:
         """Float32, up to 6 axes, nothing empty."""
-        if not have_kernels():
-            return bool(self.otherwise.supports(op, arrays))
         return is_float32(*arrays) and arrays[0].ndim < 7
 
     def forward(self, op: BatchNorm, arrays: Sequence[Array]) -> tuple[tuple[Array, ...], Any]:
         """Give y, in training mean and variance too; save x, the statistics and the parameters."""
-        if not have_kernels():
-            found: tuple[tuple[Array, ...], Any] = self.otherwise.forward(op, arrays)
-            return found
         x, rest = to_last(arrays[0]), [as_plain(a) for a in arrays[1:]]
         y, channels, given = empty_last(x.shape), x.shape[1], not op.training
         if given:
@@ -170,9 +161,6 @@ class BatchNormImages:
         """Give gx channels-last, and the gradients of all other inputs."""
         if isinstance(saved, ByReference):
             return reference_backward(op, saved, gy, needs)
-        if not have_kernels():
-            gradients: tuple[Array | None, ...] = self.otherwise.backward(op, saved, gy, needs)
-            return gradients
         x, kept, *affine = saved
         g, gx = to_last(gy[0] if op.training else gy), empty_last(x.shape) if needs[0] else None
         given, more = not op.training, any(needs[1:])
@@ -197,23 +185,19 @@ def _by_statistics(
         return (-gain * total).astype(FLOAT32), (-0.5 * gain * r * along).astype(FLOAT32)
 
 
-@ONEDNN.kernel(BatchNormReLU)
+@ONEDNN.ours(BatchNormReLU)
 class BatchNormReLUImages(BatchNormImages):
     """BatchNormReLU: the backward finds from x again where y is 0."""
 
-    otherwise, relu = BatchNormReLUPair(), True
+    relu = True
 
 
-@ONEDNN.kernel(GroupNorm)
+@ONEDNN.ours(GroupNorm)
 class GroupNormImages:
     """GroupNorm in x's layout, C order or channels-last."""
 
-    otherwise: ClassVar[Any] = GroupNormPair()
-
     def supports(self, op: GroupNorm, arrays: Sequence[Array]) -> bool:
         """Float32, eps > 0, more than one value in a group, and large enough."""
-        if not have_kernels():
-            return bool(self.otherwise.supports(op, arrays))
         x = arrays[0]
         if x.size < Limits.small or not is_float32(*arrays) or not op.eps > 0:
             return False
@@ -223,9 +207,6 @@ class GroupNormImages:
 
     def forward(self, op: GroupNorm, arrays: Sequence[Array]) -> tuple[tuple[Array, ...], Any]:
         """Give y in x's layout and the statistics; save x and them."""
-        if not have_kernels():
-            found: tuple[tuple[Array, ...], Any] = self.otherwise.forward(op, arrays)
-            return found
         x, *affine = arrays[0], *[as_plain(a) for a in arrays[1:]]
         x = x if is_dense(x) else to_last(x)
         plan = plan_groups(x.shape, op.groups, x.flags.c_contiguous)
@@ -243,9 +224,6 @@ class GroupNormImages:
         """Give gx in x's layout, and the gradients of weight and bias."""
         if isinstance(saved, ByReference):
             return reference_backward(op, saved, gy, needs)
-        if not have_kernels():
-            gradients: tuple[Array | None, ...] = self.otherwise.backward(op, saved, gy, needs)
-            return gradients
         x, kept, *affine = saved
         g, gx = laid_as(x, gy[0]), empty_as(x) if needs[0] else None
         plan = plan_groups(x.shape, op.groups, x.flags.c_contiguous)

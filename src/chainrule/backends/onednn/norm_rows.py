@@ -23,6 +23,7 @@ from chainrule.backends.onednn.arrays import (
     reorder,
 )
 from chainrule.backends.onednn.backend import (
+    ONEDNN,
     ByReference,
     Limits,
     reference_backward,
@@ -142,6 +143,7 @@ def _build_layer(rows: int, length: int, eps: float, affine: bool) -> LayerPlan 
     return LayerPlan((forward, backward), affine, f"layer normalisation of ({rows}, {length})")
 
 
+@ONEDNN.kernel(LayerNorm)
 class LayerNormPair:
     """LayerNorm in C order, without our kernels.
 
@@ -254,6 +256,7 @@ class GroupPlan:
         return np.repeat(values, self.per)
 
 
+@ONEDNN.kernel(GroupNorm)
 class GroupNormPair:
     """GroupNorm in C order, by batch normalisation of rows.
 

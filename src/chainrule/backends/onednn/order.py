@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import prod
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
@@ -18,13 +18,12 @@ from chainrule.backends.onednn.own import (
     LONG,
     POINTER,
     Kernel,
-    have_kernels,
     kernel,
     scratch,
     size_of,
 )
 from chainrule.backends.onednn.primitives import Shape
-from chainrule.backends.onednn.runtime import LIGHT, Current, cached, work
+from chainrule.backends.onednn.runtime import cached, threads_for, work
 from chainrule.engine.op import Array
 from chainrule.ops.gather import Gather
 from chainrule.ops.sort import Sort, TopK
@@ -41,13 +40,7 @@ def in_order(x: Array, size: int) -> bool:
         and x.size > 0
         and x.dtype == FLOAT32
         and x.flags.c_contiguous
-        and have_kernels()
     )
-
-
-def threads_for(elements: float) -> int:
-    """Give the threads for so many elements passed over."""
-    return 1 if work(elements) < LIGHT else Current.thread.budget
 
 
 def as_places(index: Array) -> Array:
@@ -69,8 +62,8 @@ def _put_back(shape: Shape, dim: int, index: Array, gy: Array) -> Array:
     """Add gy at the index's places along an axis of zeros."""
     gx, g = np.empty(shape, FLOAT32), as_plain(gy)
     run = cached(("places",), _build_places)[1]
-    sizes, threads = (*_around(shape, dim), index.shape[dim]), threads_for(gx.size + 4 * g.size)
-    run(address(g), address(index), address(gx), *sizes, threads)
+    sizes, effort = (*_around(shape, dim), index.shape[dim]), work(gx.size + 4 * g.size)
+    run(address(g), address(index), address(gx), *sizes, threads_for(effort))
     return gx
 
 
@@ -82,14 +75,12 @@ def _build_order() -> tuple[Kernel, Any]:
 class _Ordered:
     """What sorting and choosing the largest share."""
 
-    otherwise: ClassVar[None] = None
-
     def _forward(self, x: Array, dim: int, count: int, descending: bool) -> Forward:
         """Give the first values in order along an axis, and where they stood."""
         shape = (*x.shape[:dim], count, *x.shape[dim + 1 :])
         y, index = np.empty(shape, FLOAT32), np.empty(shape, INT64)
         run, nbytes = cached(("order",), _build_order)
-        sizes, threads = (*_around(x.shape, dim), count), threads_for(20 * x.size)
+        sizes, threads = (*_around(x.shape, dim), count), threads_for(work(20 * x.size))
         own = scratch(nbytes(x.shape[dim], count, threads))
         run(address(x), address(y), address(index), own, *sizes, descending, threads)
         return (y, index), (index, x.shape)
@@ -100,7 +91,7 @@ class _Ordered:
         return (_put_back(shape, op.dim, index, gy[0]),)
 
 
-@ONEDNN.kernel(Sort)
+@ONEDNN.ours(Sort)
 class SortPair(_Ordered):
     """Sorting."""
 
@@ -113,7 +104,7 @@ class SortPair(_Ordered):
         return self._forward(arrays[0], op.dim, arrays[0].shape[op.dim], op.descending)
 
 
-@ONEDNN.kernel(TopK)
+@ONEDNN.ours(TopK)
 class TopKPair(_Ordered):
     """The k largest or smallest."""
 
@@ -126,11 +117,9 @@ class TopKPair(_Ordered):
         return self._forward(arrays[0], op.dim, op.k, op.largest)
 
 
-@ONEDNN.kernel(Gather)
+@ONEDNN.ours(Gather)
 class GatherPair:
     """Elements by an index as large as the input along the other axes."""
-
-    otherwise: ClassVar[None] = None
 
     def supports(self, op: Gather, arrays: Sequence[Array]) -> bool:
         """Float32 in C order, and an index that reaches all of it."""
@@ -150,7 +139,7 @@ class GatherPair:
         run = cached(("places",), _build_places)[0]
         sizes = *_around(x.shape, op.dim), index.shape[op.dim]
         ends = address(x), address(index), address(y)
-        if run(*ends, *sizes, threads_for(4 * y.size)):
+        if run(*ends, *sizes, threads_for(work(4 * y.size))):
             return run_reference(op, arrays)
         return (y,), (index, x.shape)
 

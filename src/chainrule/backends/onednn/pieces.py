@@ -11,13 +11,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from chainrule.backends.onednn.activation import (
-    HardsigmoidPair,
-    HardswishPair,
-    HardtanhPair,
-    LeakyReLUPair,
-    ReLUPair,
-)
 from chainrule.backends.onednn.arrays import (
     FLOAT32,
     address,
@@ -26,8 +19,8 @@ from chainrule.backends.onednn.arrays import (
     note_finite,
 )
 from chainrule.backends.onednn.backend import ONEDNN, Limits
-from chainrule.backends.onednn.own import FLOAT, INT, LONG, POINTER, Kernel, have_kernels, kernel
-from chainrule.backends.onednn.runtime import LIGHT, Current, cached, work
+from chainrule.backends.onednn.own import FLOAT, INT, LONG, POINTER, Kernel, kernel
+from chainrule.backends.onednn.runtime import cached, threads_for, work
 from chainrule.engine.op import Array
 from chainrule.ops.activation import LeakyReLU, ReLU
 from chainrule.ops.activation_hard import (
@@ -47,7 +40,6 @@ class Pieces:
 
     name: ClassVar[str] = "pieces"
     kind: ClassVar[int]
-    otherwise: ClassVar[Any] = None
     bounded: ClassVar[bool] = True  # whether no finite value overflows
     from_result: ClassVar[bool] = False  # whether the gradient reads y, not x
     heavy: ClassVar[int] = 2  # how many passes it is worth
@@ -62,16 +54,11 @@ class Pieces:
 
     def supports(self, op: Any, arrays: Sequence[Array]) -> bool:
         """Float32, dense, and large enough."""
-        if not have_kernels():
-            return self.otherwise is not None and bool(self.otherwise.supports(op, arrays))
         x = arrays[0]
         return x.dtype == FLOAT32 and x.size >= max(1, Limits.small) and is_dense(x)
 
     def forward(self, op: Any, arrays: Sequence[Array]) -> tuple[tuple[Array, ...], Any]:
         """Give y in x's layout; save x."""
-        if not have_kernels():
-            found: tuple[tuple[Array, ...], Any] = self.otherwise.forward(op, arrays)
-            return found
         x = arrays[0]
         y, strange = self._run(op, x, None)
         if self.bounded and not strange:
@@ -82,9 +69,6 @@ class Pieces:
         self, op: Any, saved: Any, gy: Any, needs: tuple[bool, ...]
     ) -> tuple[Array | None, ...]:
         """Give gx in x's layout."""
-        if not have_kernels():
-            gradients: tuple[Array | None, ...] = self.otherwise.backward(op, saved, gy, needs)
-            return gradients
         (kept,) = saved
         return (self._run(op, kept, laid_as(kept, gy))[0],)
 
@@ -92,7 +76,7 @@ class Pieces:
         """Give y, or with g gx; in the forward, whether x is not finite."""
         out = np.empty_like(x)  # which keeps the order of a dense array
         run = cached((self.name,), self._build)
-        threads = 1 if work(self.heavy * x.size) < LIGHT else Current.thread.budget
+        threads = threads_for(work(self.heavy * x.size))
         ends = address(x), None if g is None else address(g), address(out)
         strange = run(*ends, x.size, *self.settings(op), self.kind_of(op), threads)
         return out, bool(strange)
@@ -102,50 +86,50 @@ class Pieces:
         return kernel(self.name, POINTER, POINTER, POINTER, *numbers)
 
 
-@ONEDNN.kernel(ReLU)
+@ONEDNN.ours(ReLU)
 class ReLUPieces(Pieces):
     """ReLU: a threshold of 0; the next operation mostly keeps y anyway."""
 
-    kind, otherwise, from_result = 4, ReLUPair(), True
+    kind, from_result = 4, True
 
 
-@ONEDNN.kernel(LeakyReLU)
+@ONEDNN.ours(LeakyReLU)
 class LeakyPieces(Pieces):
     """LeakyReLU."""
 
-    kind, otherwise, bounded = 0, LeakyReLUPair(), False
+    kind, bounded = 0, False
 
     def settings(self, op: Any) -> Settings:
         """Give the slope."""
         return op.slope, 0.0, 0.0
 
 
-@ONEDNN.kernel(Hardtanh)
+@ONEDNN.ours(Hardtanh)
 class HardtanhPieces(Pieces):
     """Hard tanh, ReLU6 among them."""
 
-    kind, otherwise = 1, HardtanhPair()
+    kind = 1
 
     def settings(self, op: Any) -> Settings:
         """Give the limits."""
         return op.low, op.high, 0.0
 
 
-@ONEDNN.kernel(Hardsigmoid)
+@ONEDNN.ours(Hardsigmoid)
 class HardsigmoidPieces(Pieces):
     """Hard sigmoid."""
 
-    kind, otherwise = 2, HardsigmoidPair()
+    kind = 2
 
 
-@ONEDNN.kernel(Hardswish)
+@ONEDNN.ours(Hardswish)
 class HardswishPieces(Pieces):
     """Hard swish."""
 
-    kind, otherwise = 3, HardswishPair()
+    kind = 3
 
 
-@ONEDNN.kernel(Threshold)
+@ONEDNN.ours(Threshold)
 class ThresholdPieces(Pieces):
     """Threshold."""
 
@@ -156,7 +140,7 @@ class ThresholdPieces(Pieces):
         return op.threshold, op.value, 0.0
 
 
-@ONEDNN.kernel(Hardshrink)
+@ONEDNN.ours(Hardshrink)
 class HardshrinkPieces(Pieces):
     """Hard shrinkage."""
 
@@ -167,7 +151,7 @@ class HardshrinkPieces(Pieces):
         return op.lambd, 0.0, 0.0
 
 
-@ONEDNN.kernel(Softshrink)
+@ONEDNN.ours(Softshrink)
 class SoftshrinkPieces(HardshrinkPieces):
     """Soft shrinkage."""
 

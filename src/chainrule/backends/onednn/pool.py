@@ -40,7 +40,7 @@ from chainrule.backends.onednn.winners import Winners, plan_winners
 from chainrule.engine.op import Array, Spec
 from chainrule.ops.fused import ReLUMaxPool
 from chainrule.ops.pool_average import AdaptiveAvgPool, AvgPool
-from chainrule.ops.pool_max import AdaptiveMaxPool, MaxPool
+from chainrule.ops.pool_max import MaxPool
 
 
 class PoolPlan:
@@ -220,20 +220,6 @@ class ReLUMaxPoolPair(MaxPoolPair):
     """ReLUMaxPool: the pooling, and ReLU in the same pass or in the memory of its result."""
 
     relu = True
-
-
-@ONEDNN.kernel(AdaptiveMaxPool)
-class AdaptiveMaxPoolPair(MaxPoolPair):
-    """AdaptiveMaxPool, by our kernel alone."""
-
-    otherwise = None
-
-    def axes(self, op: AdaptiveMaxPool) -> int:
-        """Give the number of spatial axes."""
-        return len(op.output_size)
-
-    def windows(self, op: Any, x: Shape, y: Shape) -> None:
-        """Ask the library for nothing."""
 
 
 @ONEDNN.kernel(AvgPool)

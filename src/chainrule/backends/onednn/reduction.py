@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import IntEnum, auto
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -23,13 +23,12 @@ from chainrule.backends.onednn.own import (
     INT,
     POINTER,
     Kernel,
-    have_kernels,
     kernel,
     scratch,
     size_of,
     sizes,
 )
-from chainrule.backends.onednn.runtime import LIGHT, Current, cached, work
+from chainrule.backends.onednn.runtime import cached, threads_for, work
 from chainrule.engine.op import Array
 from chainrule.ops.broadcast import Shape, reduced, sum_to, total
 from chainrule.ops.extrema import Extreme
@@ -123,7 +122,7 @@ def _run(plan: Plan, fold: Fold, x: Array, m: Array | None, divisor: float) -> A
     if m is not None and fold is not Fold.PRODUCTS:
         m = _spread(m, plan)
     out: Array = np.empty(plan.results, FLOAT32)
-    threads = 1 if work(x.size) < LIGHT else Current.thread.budget
+    threads = threads_for(work(x.size))
     ends = address(x), address(out if m is None else m), address(out), scratch(plan.nbytes)
     plan.run(plan.sizes, *ends, 1.0 if plan.rest else divisor, fold, threads)
     if plan.rest:
@@ -187,12 +186,10 @@ def _stretched(whole: Shape, shape: Shape) -> Shape:
 class Reduced:
     """Base of the pairs; without the kernel the reference serves."""
 
-    otherwise: ClassVar[None] = None
-
     def supports(self, op: Any, arrays: Sequence[Array]) -> bool:
         """Float32, dense, large enough, and over an axis of several elements."""
         (x,) = arrays
-        if x.size < max(1, Limits.passes) or not have_kernels() or not is_float32(x):
+        if x.size < max(1, Limits.passes) or not is_float32(x):
             return False
         return is_dense(x) and plan_reduction(x, op.axes) is not None
 
@@ -201,7 +198,7 @@ def _shaped(op: Any, x: Array, y: Array) -> Array:
     return y if op.keepdim else y.reshape(reduced(x.shape, op.axes, False))
 
 
-@ONEDNN.kernel(Sum)
+@ONEDNN.ours(Sum)
 class SumPair(Reduced):
     """Sum; its gradient is a view."""
 
@@ -216,7 +213,7 @@ class SumPair(Reduced):
         return gradients
 
 
-@ONEDNN.kernel(Mean)
+@ONEDNN.ours(Mean)
 class MeanPair(Reduced):
     """Mean."""
 
@@ -238,7 +235,7 @@ def _kept(op: Any, shape: Shape, g: Array) -> Array:
     return np.reshape(g, reduced(shape, op.axes, True))
 
 
-@ONEDNN.kernel(Var)
+@ONEDNN.ours(Var)
 class VarPair(Reduced):
     """Variance and standard deviation, in two passes."""
 
@@ -263,7 +260,7 @@ class VarPair(Reduced):
         return (compute(Kind.LESS_TIMES, x, mean, np.float32(factor) * g),)
 
 
-@ONEDNN.kernel(Extreme)
+@ONEDNN.ours(Extreme)
 class ExtremePair(Reduced):
     """The largest and the smallest."""
 
@@ -283,7 +280,7 @@ class ExtremePair(Reduced):
         return (compute(kind, x, y, _kept(op, x.shape, gy) / ties),)
 
 
-@ONEDNN.kernel(VectorNorm)
+@ONEDNN.ours(VectorNorm)
 class NormPair(Reduced):
     """The Euclidean norm."""
 

@@ -18,6 +18,7 @@ from chainrule.backends.onednn.arrays import (
     to_last,
 )
 from chainrule.backends.onednn.backend import (
+    ONEDNN,
     ByReference,
     reference_backward,
     run_reference,
@@ -74,6 +75,7 @@ def _build(op: Interpolate, x: Shape, last: bool) -> PoolPlan | None:
     return None if backward is None else PoolPlan((forward, backward), x, y, f"{op} of {x}")
 
 
+@ONEDNN.kernel(Interpolate)
 class InterpolatePair:
     """Interpolate, linear or nearest, where the sizes alone say where the places lie.
 

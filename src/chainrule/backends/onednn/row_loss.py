@@ -21,10 +21,10 @@ from chainrule.backends.onednn.backend import (
     reference_backward,
     run_reference,
 )
-from chainrule.backends.onednn.own import INT, POINTER, Kernel, have_kernels, kernel
+from chainrule.backends.onednn.own import INT, POINTER, Kernel, kernel
 from chainrule.backends.onednn.primitives import Shape
-from chainrule.backends.onednn.rows import Found, Gradients, is_row, threads_for
-from chainrule.backends.onednn.runtime import cached, work
+from chainrule.backends.onednn.rows import Found, Gradients, is_row
+from chainrule.backends.onednn.runtime import cached, threads_for, work
 from chainrule.engine.op import Array
 from chainrule.ops.loss_class import CrossEntropy
 from chainrule.ops.loss_labels import NLLLoss, places
@@ -67,12 +67,10 @@ class LossPlan:
         return empty_last(self.shape) if self.last else np.empty(self.shape, FLOAT32)
 
 
-@ONEDNN.kernel(NLLLoss)
-@ONEDNN.kernel(CrossEntropy)
+@ONEDNN.ours(NLLLoss)
+@ONEDNN.ours(CrossEntropy)
 class LabelledRows:
     """A loss against labels; one that is no class's is the reference's to refuse."""
-
-    otherwise: ClassVar[Any] = None
 
     def supports(self, op: Any, arrays: Sequence[Array]) -> bool:
         """Float32 scores, large enough; labels of 64 bits, smoothed ones without weights."""
@@ -81,7 +79,7 @@ class LabelledRows:
             return False
         if weight and type(op) is CrossEntropy and op.label_smoothing:
             return False
-        return x.ndim > 1 and is_row(x, 1) and have_kernels()
+        return x.ndim > 1 and is_row(x, 1)
 
     def forward(self, op: Any, arrays: Sequence[Array]) -> Found:
         """Give the errors, or what they are reduced to."""

@@ -29,19 +29,17 @@ from chainrule.backends.onednn.backend import (
     reference_backward,
     run_reference,
 )
-from chainrule.backends.onednn.norm_rows import LayerNormPair, laid, lies_last, to_plain
+from chainrule.backends.onednn.norm_rows import laid, lies_last, to_plain
 from chainrule.backends.onednn.own import (
     DOUBLE,
     INT,
     POINTER,
     Kernel,
-    have_kernels,
     kernel,
     scratch,
 )
 from chainrule.backends.onednn.own import LONG as C_LONG
-from chainrule.backends.onednn.runtime import LIGHT, Current, cached, work
-from chainrule.backends.onednn.softmax import LogSoftmaxPair, SoftmaxPair
+from chainrule.backends.onednn.runtime import cached, threads_for, work
 from chainrule.engine.op import Array
 from chainrule.ops.norm_layer import LayerNorm, RMSNorm
 from chainrule.ops.normalize import Normalize
@@ -59,38 +57,24 @@ def is_row(x: Array, axis: int) -> bool:
     return axis == 1 and 2 < len(shape) < 7 and is_last(x)
 
 
-def threads_for(effort: float) -> int:
-    """Give the budget of threads, or 1 for what takes one of them few microseconds."""
-    return 1 if effort < LIGHT else Current.thread.budget
-
-
-@ONEDNN.kernel(Softmax)
+@ONEDNN.ours(Softmax)
 class SoftmaxRows:
     """Softmax along the axis that is innermost in memory."""
 
     log: ClassVar[int] = 0
-    otherwise: ClassVar[Any] = SoftmaxPair()
 
     def supports(self, op: Any, arrays: Sequence[Array]) -> bool:
         """Float32, dense, along the innermost axis, and large enough."""
-        if not have_kernels():
-            return bool(self.otherwise.supports(op, arrays))
         x = arrays[0]
         return x.size >= max(1, Limits.rows) and x.dtype == FLOAT32 and is_row(x, op.axis)
 
     def forward(self, op: Any, arrays: Sequence[Array]) -> Found:
         """Give y in x's layout, and save it."""
-        if not have_kernels():
-            found: Found = self.otherwise.forward(op, arrays)
-            return found
         y = self._run(op, arrays[0], None)
         return (y,), y
 
     def backward(self, op: Any, saved: Any, gy: Any, needs: tuple[bool, ...]) -> Gradients:
         """Give gx in x's layout."""
-        if not have_kernels():
-            gradients: Gradients = self.otherwise.backward(op, saved, gy, needs)
-            return gradients
         return (self._run(op, saved, laid_as(saved, gy)),)
 
     def _run(self, op: Any, x: Array, g: Array | None) -> Array:
@@ -105,11 +89,11 @@ def _softmax() -> Kernel:
     return kernel("softmax", *[POINTER] * 3, C_LONG, C_LONG, INT, INT)
 
 
-@ONEDNN.kernel(LogSoftmax)
+@ONEDNN.ours(LogSoftmax)
 class LogSoftmaxRows(SoftmaxRows):
     """LogSoftmax along the axis that is innermost in memory."""
 
-    log, otherwise = 1, LogSoftmaxPair()
+    log = 1
 
 
 def rows_in_part(rows: int) -> int:
@@ -121,7 +105,6 @@ class NormRows:
     """A normalisation of rows; subclasses say which, and what a row is."""
 
     kind: ClassVar[int]
-    otherwise: ClassVar[Any] = None
 
     def fits(self, op: Any, x: Array) -> bool:
         """Rows that are all the same have a length to be divided by."""
@@ -141,16 +124,11 @@ class NormRows:
 
     def supports(self, op: Any, arrays: Sequence[Array]) -> bool:
         """Float32, large enough, and what the kind asks for."""
-        if not have_kernels():
-            return self.otherwise is not None and bool(self.otherwise.supports(op, arrays))
         x = arrays[0]
         return x.size >= Limits.rows and is_float32(*arrays) and self.fits(op, x)
 
     def forward(self, op: Any, arrays: Sequence[Array]) -> Found:
         """Give y in x's layout; save x and what the kernel keeps of each row."""
-        if not have_kernels():
-            found: Found = self.otherwise.forward(op, arrays)
-            return found
         x, affine = self.rows(arrays[0], arrays[0]), [as_plain(a) for a in arrays[1:]]
         length, y = self.length(op, x), empty_as(x)
         rows = x.size // length
@@ -169,9 +147,6 @@ class NormRows:
         """Give gx in x's layout, and the gradients of weight and bias."""
         if type(saved) is ByReference:
             return reference_backward(op, saved, gy, needs)
-        if not have_kernels():
-            gradients: Gradients = self.otherwise.backward(op, saved, gy, needs)
-            return gradients
         x, last, kept, *weight = saved
         g, gx = self.rows(gy, x), empty_as(x)
         rows, length = len(kept), x.size // len(kept)
@@ -194,21 +169,21 @@ def _norm_back() -> Kernel:
     return kernel("row_norm_back", *[POINTER] * 8, *[C_LONG] * 3, INT, INT)
 
 
-@ONEDNN.kernel(LayerNorm)
+@ONEDNN.ours(LayerNorm)
 class LayerNormRows(NormRows):
     """LayerNorm in C order."""
 
-    kind, otherwise = 0, LayerNormPair()
+    kind = 0
 
 
-@ONEDNN.kernel(RMSNorm)
+@ONEDNN.ours(RMSNorm)
 class RMSNormRows(NormRows):
     """RMSNorm in C order."""
 
     kind = 1
 
 
-@ONEDNN.kernel(Normalize)
+@ONEDNN.ours(Normalize)
 class NormalizeRows(NormRows):
     """Vectors along the innermost axis brought to the Euclidean length 1."""
 

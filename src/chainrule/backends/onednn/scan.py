@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import prod
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
@@ -17,8 +17,8 @@ from chainrule.backends.onednn.arrays import (
     to_dense,
 )
 from chainrule.backends.onednn.backend import ONEDNN, Limits
-from chainrule.backends.onednn.own import INT, LONG, POINTER, Kernel, have_kernels, kernel
-from chainrule.backends.onednn.runtime import LIGHT, Current, cached, work
+from chainrule.backends.onednn.own import INT, LONG, POINTER, Kernel, kernel
+from chainrule.backends.onednn.runtime import cached, threads_for, work
 from chainrule.engine.op import Array
 from chainrule.ops.accumulate import CumSum
 from chainrule.ops.cumulate import CumProd
@@ -39,7 +39,7 @@ def _run(kind: int, dim: int, back: bool, x: Array, *more: Array) -> Array | Non
     out = empty_as(x)
     ends = address(x), *([address(a) for a in more] or (None, None)), address(out)
     sizes = prod(shape[:dim]), shape[dim], prod(shape[dim + 1 :])
-    threads = 1 if work(4 * x.size) < LIGHT else Current.thread.budget
+    threads = threads_for(work(4 * x.size))
     failed = cached(("scan",), _build)(*ends, *sizes, kind, back, threads)
     return None if failed else out
 
@@ -47,16 +47,14 @@ def _run(kind: int, dim: int, back: bool, x: Array, *more: Array) -> Array | Non
 class Scan:
     """What the pairs share."""
 
-    otherwise: ClassVar[None] = None
-
     def supports(self, op: Any, arrays: Sequence[Array]) -> bool:
         """Float32, dense, with axes, and large enough."""
         x = arrays[0]
         large = x.ndim > 0 and x.size >= max(1, Limits.small)
-        return large and x.dtype == FLOAT32 and have_kernels() and is_dense(x)
+        return large and x.dtype == FLOAT32 and is_dense(x)
 
 
-@ONEDNN.kernel(CumSum)
+@ONEDNN.ours(CumSum)
 class CumSumPair(Scan):
     """Running sums; the gradient runs from the end."""
 
@@ -74,7 +72,7 @@ class CumSumPair(Scan):
         return (_run(_SUM, op.axis, True, to_dense(gy)),)
 
 
-@ONEDNN.kernel(CumProd)
+@ONEDNN.ours(CumProd)
 class CumProdPair(Scan):
     """Running products; the gradient of what holds a 0 is for the formulas."""
 

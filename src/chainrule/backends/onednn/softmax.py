@@ -16,6 +16,7 @@ from chainrule.backends.onednn.arrays import (
     laid_as,
 )
 from chainrule.backends.onednn.backend import (
+    ONEDNN,
     ByReference,
     Limits,
     reference_backward,
@@ -32,6 +33,7 @@ from chainrule.backends.onednn.primitives import (
 )
 from chainrule.backends.onednn.runtime import cached, runtime, work
 from chainrule.engine.op import Array
+from chainrule.ops.softmax import LogSoftmax, Softmax
 
 
 class SoftmaxPlan:
@@ -69,6 +71,7 @@ def _build(alg: int, x: Shape, last: bool, axis: int) -> SoftmaxPlan | None:
     return SoftmaxPlan((forward, backward), f"softmax {alg:#x} of {x} along axis {axis}")
 
 
+@ONEDNN.kernel(Softmax)
 class SoftmaxPair:
     """Softmax without our kernels, of finite values; slices with infinities are the reference's."""
 
@@ -108,6 +111,7 @@ class SoftmaxPair:
         return (gx,)
 
 
+@ONEDNN.kernel(LogSoftmax)
 class LogSoftmaxPair(SoftmaxPair):
     """LogSoftmax without our kernels, of finite values."""
 

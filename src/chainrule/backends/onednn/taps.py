@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 from chainrule.backends.onednn.arrays import empty_laid, in_layout, is_dense, is_float32
 from chainrule.backends.onednn.backend import ONEDNN, Limits
-from chainrule.backends.onednn.own import have_kernels
 from chainrule.backends.onednn.primitives import Shape
-from chainrule.backends.onednn.resample import InterpolatePair
 from chainrule.backends.onednn.runtime import cached
 from chainrule.backends.onednn.tables import Axis, Plan, copies, plan, unchanged
 from chainrule.engine.op import Array
@@ -20,8 +18,6 @@ from chainrule.ops.resample_weights import table
 
 class Taps:
     """A pair by the tables of its axes, which subclasses give, and what stands without kernels."""
-
-    otherwise: ClassVar[Any] = None
 
     def axes(self, op: Any, shape: Shape, turned: bool) -> list[Axis]:
         """Give each axis's table, turned for the gradient."""
@@ -44,8 +40,6 @@ class Taps:
 
     def supports(self, op: Any, arrays: Sequence[Array]) -> bool:
         """Float32, dense, large enough, and short sums."""
-        if not have_kernels():
-            return self.otherwise is not None and bool(self.otherwise.supports(op, arrays))
         x = arrays[0]
         if x.size < Limits.small or not is_float32(x) or not is_dense(x):
             return False
@@ -53,9 +47,6 @@ class Taps:
 
     def forward(self, op: Any, arrays: Sequence[Array]) -> tuple[tuple[Array, ...], Any]:
         """Give y in x's layout; save x's shape and layout."""
-        if not have_kernels():
-            result: tuple[tuple[Array, ...], Any] = self.otherwise.forward(op, arrays)
-            return result
         x = arrays[0]
         last = not x.flags.c_contiguous
         found = self._plans(op, x.shape, last)
@@ -68,9 +59,6 @@ class Taps:
         self, op: Any, saved: Any, gy: Any, needs: tuple[bool, ...]
     ) -> tuple[Array | None, ...]:
         """Give gx in x's layout."""
-        if not have_kernels():
-            gradients: tuple[Array | None, ...] = self.otherwise.backward(op, saved, gy, needs)
-            return gradients
         shape, last = saved
         found = self._plans(op, shape, last)
         assert found is not None
@@ -96,12 +84,12 @@ class PadTaps(Taps):
         ]
 
 
-@ONEDNN.kernel(PadBorder)
+@ONEDNN.ours(PadBorder)
 class PadBorderTaps(PadTaps):
     """PadBorder in its three modes."""
 
 
-@ONEDNN.kernel(Pad)
+@ONEDNN.ours(Pad)
 class PadConstantTaps(PadTaps):
     """Pad, along any axes."""
 
@@ -114,11 +102,9 @@ class PadConstantTaps(PadTaps):
         return op.value
 
 
-@ONEDNN.kernel(Interpolate)
+@ONEDNN.ours(Interpolate)
 class InterpolateTaps(Taps):
     """Interpolate in all of its modes."""
-
-    otherwise = InterpolatePair()
 
     def axes(self, op: Interpolate, shape: Shape, turned: bool) -> list[Axis]:
         """Take the rules' tables."""
