@@ -13,6 +13,7 @@ from chainrule.engine.dispatch import Backend, Kernel
 from chainrule.engine.op import Op
 from chainrule.engine.written import root
 from chainrule.ops.broadcast import Pairwise
+from tests.backends.onednn.conftest import KERNELS
 from tests.checks import leaves
 
 FINE, OWN = 1e-5, 16
@@ -21,17 +22,14 @@ FINE, OWN = 1e-5, 16
 COARSER = {"LogSoftmax": 2e-5}
 """Where the library's exponential is the less accurate: its gradient holds exp(y)."""
 
+FLOOR = {"GELU": 1e-15} if KERNELS else {"Softplus": 4e-6, "GELU": 1e-6, "Mish": 1e-6}
+"""Absolute errors.  In float64 the reference's 1 + erf(x / sqrt 2) is 0 below about -8, as it is in
+float32 below -5; our kernel's is right.  The library's log(1 + exp(x)) is 0 below about -16, where
+exp(x) is right; its Mish and GELU lose their digits, too, where they are nearly 0."""
 
-FLOOR = {"GELU": 1e-15}
-"""Absolute errors: in float64 the reference's 1 + erf(x / sqrt 2) is 0 below about -8, as it is in
-float32 below -5; the pair's is right."""
-
-CANCELS = {"Softmax", "LogSoftmax", "Tanh", "GELU", "Mish", "SiLU"}
-"""Gradients that are differences: gy - sum(gy y) for equal gy, 1 - y * y near 1, P(x) + x P'(x)."""
 CANCELS = {"Softmax", "LogSoftmax", "Normalize", "Tanh", "GELU", "Mish"}
 """Gradients that are differences: gy - sum(gy y) for equal gy, gy - y y gy for a row of one value,
 1 - y * y near 1, P(x) + x P'(x)."""
-
 
 HAND_ON = {"Add", "Sub", "Sum"}
 """Gradients that are gy itself, or a view of it."""
@@ -106,7 +104,7 @@ def same(what: str, got: Any, wanted: Any, own: Any, fine: float = FINE, floor: 
         assert got is None, f"{what}: expected None"
         return
     assert type(got) is np.ndarray, f"{what}: expected an array, got {type(got)}"
-    if got.dtype.kind == "i":
+    if "i" in (got.dtype.kind, np.asarray(wanted).dtype.kind):
         assert got.dtype == np.asarray(wanted).dtype, what
         assert np.array_equal(got, wanted), f"{what}: other places"
         return
@@ -260,14 +258,9 @@ def check_case(
     fine = COARSER.get(type(op).__name__, FINE)
     results = zip(run.outputs, wanted.outputs, wanted.own, floors(op, arrays), strict=False)
     for k, (y, w, own, floor) in enumerate(results):
-        if w.dtype.kind == "i":
-            assert y.dtype == w.dtype, f"output {k}: dtype {y.dtype}"
-            assert np.array_equal(y, w), f"output {k}: other indices"
-            continue
         same(f"output {k}", y, w, own, fine, floor)
     for layout in gy_layouts:
         gys = run.upstream(rng, layout, wanted.kink)
-        want = every_needs([a.dtype.kind == "f" for a in arrays], next(needs))
         want = every_needs(differentiable(arrays), next(needs))
         gradients, (right, theirs) = run.backward(gys, want), wanted.backward(gys, want)
         parts = zip(gradients, right, theirs, floors(op, arrays, gys[0]), strict=False)

@@ -14,6 +14,7 @@ import pytest
 from chainrule.engine import dispatch
 from chainrule.engine.dispatch import Backend
 from chainrule.errors import BackendError
+from chainrule.native.library import wanted
 
 PERTURB = -6  # glibc's mallopt(M_PERTURB, byte)
 TRAP = 0x40  # freed memory holds 3.0, allocated memory -1.5
@@ -30,10 +31,23 @@ def _load() -> Backend | None:
 
 
 BACKEND = _load()
-WITHOUT = {"test_library.py", "test_networks.py", "test_update.py"}  # these need no library
+KERNELS = wanted()
+"""Whether our own kernels compute: CHAINRULE_KERNELS."""
+
+of_kernels = pytest.mark.skipif(not KERNELS, reason="our own kernels are switched off")
+"""Marks a test of kernels among others."""
+
 HERE = Path(__file__).parent
-collect_ignore = (
-    [] if BACKEND else [p.name for p in HERE.glob("test_*.py") if p.name not in WITHOUT]
+NO_LIBRARY = {"test_library.py", "test_networks.py", "test_update.py"}  # these need none
+OF_KERNELS = {p.name for p in HERE.glob("test_own*.py")} | {
+    f"test_{name}.py" for name in ("windows", "join", "taps", "grid_sample")
+}
+"""Tests of our own kernels alone.  Where they are switched off, loading these would put our pairs
+into the table; where they are missing for another reason, these fail."""
+
+collect_ignore = sorted(
+    ({p.name for p in HERE.glob("test_*.py")} - NO_LIBRARY if BACKEND is None else set())
+    | (set() if KERNELS else OF_KERNELS)
 )
 
 

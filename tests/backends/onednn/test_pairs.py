@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pytest
 
+from chainrule.backends.onednn.backend import ONEDNN
+from chainrule.backends.onednn.softmax import SoftmaxPair
 from chainrule.engine.dispatch import Backend
-from chainrule.engine.op import OPS, Op, Spec
+from chainrule.engine.op import OPS, Op
 from tests.backends.onednn.compare import Declined, Run, check_case, differentiable, select
-from tests.backends.onednn.conftest import BACKEND
+from tests.backends.onednn.conftest import BACKEND, KERNELS
 from tests.backends.onednn.grid import GRID, LAYOUTS, cases, laid_out, pick
+from tests.backends.onednn.reasons import REASONS, reasons
 
 pytestmark = pytest.mark.usefixtures("no_limits", "traps", "count_primitives")
 
@@ -23,238 +26,7 @@ PAIRS = sorted(op.__name__ for op in BACKEND.table) if BACKEND else []
 CASES = 150
 LEAST = 25  # of the cases of each pair that must run fast; where nothing is declined: all
 
-# What a pair leaves to the reference, by reason.  A case that is declined for no reason of these
-# is an error, but for a few convolutions (RARE) that the library itself would run slowly.
-
-RARE = 0.03
-
-
-def dense(a: np.ndarray) -> bool:
-    """C order or channels-last, without gaps; nothing else is read where it lies."""
-    last = a.ndim > 2 and np.moveaxis(a, 1, -1).flags.c_contiguous
-    return bool(a.flags.c_contiguous or last)
-
-
-def _gaps(op: Any, arrays: Sequence[np.ndarray]) -> bool:
-    return not dense(arrays[0])
-
-
-def _not_plain(op: Any, arrays: Sequence[np.ndarray]) -> bool:
-    return not arrays[0].flags.c_contiguous or not arrays[0].ndim
-
-
-def _broadcast(op: Any, arrays: Sequence[np.ndarray]) -> bool:
-    return arrays[0].shape != arrays[1].shape
-
-
-def _all_gaps(op: Any, arrays: Sequence[np.ndarray]) -> bool:
-    """There are operands as large as the result, and each of them has gaps."""
-    shape = np.broadcast_shapes(*[a.shape for a in arrays])
-    whole = [dense(a) for a in arrays if a.shape == shape]
-    return bool(whole) and not any(whole)
-
-
-def _loops(op: Any, arrays: Sequence[np.ndarray]) -> bool:
-    """The kernel has three loops, one inside the other."""
-    ndim = max(a.ndim for a in arrays)
-    return ndim > 3 and len({a.shape for a in arrays}) > 1
-
-
-def _nothing(op: Any, arrays: Sequence[np.ndarray]) -> bool:
-    return all(arrays[0].shape[i] == 1 for i in op.axes)
-
-
-def _slow_axis(op: Any, arrays: Sequence[np.ndarray]) -> bool:
-    """Only along the axis that is the innermost in memory."""
-    x = arrays[0]
-    return x.ndim == 0 or op.axis != (x.ndim - 1 if x.flags.c_contiguous else 1)
-
-
-def _all_stay(op: Any, arrays: Sequence[np.ndarray]) -> bool:
-    return all(rule.keeps for rule in op.rules(arrays[0].shape[2:], "f"))
-
-
-def _not_a_row(op: Any, arrays: Sequence[np.ndarray]) -> bool:
-    x = arrays[0]
-    return op.axes != ((x.ndim - 1 if x.flags.c_contiguous else 1),)
-
-
-def _classes_apart(op: Any, arrays: Sequence[np.ndarray]) -> bool:
-    x = arrays[0]
-    return x.ndim == 1 or (x.ndim > 2 and x.flags.c_contiguous)
-
-
-def _beyond_padding(op: Any, arrays: Sequence[np.ndarray]) -> bool:
-    x = arrays[0]
-    d = len(op.kernel)
-    (y,) = op.infer(Spec(x.shape, x.dtype))
-    axes = zip(x.shape[-d:], y.shape[-d:], op.kernel, op.stride, op.padding, strict=True)
-    return any((out - 1) * s + k - size - p > p for size, out, k, s, p in axes)
-
-
-def _no_widths(op: Any, arrays: Sequence[np.ndarray]) -> bool:
-    return not any(op.pad)
-
-
-def _cropped_away(op: Any, arrays: Sequence[np.ndarray]) -> bool:
-    (y,) = op.infer(Spec(arrays[0].shape, arrays[0].dtype))
-    return 0 in y.shape
-
-
-REASONS: dict[str, dict[str, Callable[[Any, Sequence[np.ndarray]], bool]]] = {
-    "ReLU": {"gaps": _gaps},
-    "LeakyReLU": {"gaps": _gaps},
-    "ELU": {"gaps": _gaps},
-    "Sigmoid": {"gaps": _gaps},
-    "Tanh": {"gaps": _gaps},
-    "Hardsigmoid": {"gaps": _gaps},
-    "Hardswish": {"gaps": _gaps},
-    "SiLU": {"gaps": _gaps},
-    "Mish": {"gaps": _gaps},
-    "GELU": {"gaps": _gaps},
-    "Hardtanh": {"gaps": _gaps},
-    "Hardshrink": {"gaps": _gaps},
-    "Softshrink": {"gaps": _gaps},
-    "Threshold": {"gaps": _gaps},
-    "Softplus": {"gaps": _gaps},
-    "LogSigmoid": {"gaps": _gaps},
-    "CELU": {"gaps": _gaps},
-    "SELU": {"gaps": _gaps},
-    "PReLU": {
-        "gaps": _gaps,
-        "fewer than two axes": lambda op, a: a[0].ndim < 2,
-        "one slope for several channels": lambda op, a: a[1].size == 1 and a[0].shape[1:2] != (1,),
-    },
-    "Softmax": {"gaps": _gaps, "an axis that is not the innermost": _slow_axis},
-    "LogSoftmax": {"gaps": _gaps, "an axis that is not the innermost": _slow_axis},
-    "Add": {"gaps": _all_gaps, "scaled": lambda op, _: op.alpha != 1},
-    "Sub": {"gaps": _all_gaps, "many loops": _loops, "scaled": lambda op, _: op.alpha != 1},
-    "Mul": {"gaps": _all_gaps, "many loops": _loops},
-    "Div": {
-        "gaps": _all_gaps,
-        "many loops": _loops,
-        "rounded": lambda op, _: op.rounding_mode is not None,
-    },
-    "Extremum": {"gaps": _all_gaps, "many loops": _loops},
-    "Where": {"gaps": _all_gaps, "many loops": _loops},
-    **{name: {"gaps": _gaps} for name in ("Exp", "Abs", "Neg", "Square", "Reciprocal")},
-    **{name: {"gaps": _gaps} for name in ("Sqrt", "Rsqrt")},
-    "Log": {"gaps": _gaps, "another base": lambda op, _: op.base is not None},
-    "PowScalar": {"gaps": _gaps, "other powers": lambda op, _: op.exponent not in (2, 3, 4, 5)},
-    "Clamp": {"gaps": _gaps, "NaN for a limit": lambda op, _: op.low != op.low},
-    "Sum": {"gaps": _gaps, "nothing to reduce": _nothing},
-    "Mean": {"gaps": _gaps, "nothing to reduce": _nothing},
-    "Var": {"gaps": _gaps, "nothing to reduce": _nothing},
-    "Extreme": {"gaps": _gaps, "nothing to reduce": _nothing},
-    "VectorNorm": {
-        "gaps": _gaps,
-        "nothing to reduce": _nothing,
-        "another order": lambda op, _: op.p != 2,
-    },
-    "AddReLU": {"gaps": _gaps, "broadcast": lambda op, a: a[0].shape != a[1].shape},
-    "Cat": {"gaps": lambda op, a: not all(map(dense, a))},
-    "MSELoss": {"gaps": _gaps, "broadcast": _broadcast},
-    "L1Loss": {"gaps": _gaps, "broadcast": _broadcast},
-    "SmoothL1Loss": {"gaps": _gaps, "broadcast": _broadcast},
-    "HuberLoss": {"gaps": _gaps, "broadcast": _broadcast},
-    "BinaryCrossEntropyWithLogits": {"gaps": _gaps, "weighted": lambda op, a: len(a) > 2},
-    "Sort": {"gaps": _not_plain},
-    "TopK": {"gaps": _not_plain, "none": lambda op, _: op.k == 0},
-    "Gather": {
-        "gaps": _not_plain,
-        "an index that reaches less": lambda op, a: any(
-            n != m
-            for d, (n, m) in enumerate(zip(a[0].shape, a[1].shape, strict=False))
-            if d != op.dim
-        ),
-    },
-    "IndexSelect": {"gaps": _not_plain},
-    "Embedding": {
-        "gaps": lambda op, a: not a[1].flags.c_contiguous,
-        "by frequency": lambda op, _: op.by_frequency,
-    },
-    "EmbeddingBag": {
-        "gaps": lambda op, a: not a[2].flags.c_contiguous,
-        "by frequency": lambda op, _: op.by_frequency,
-        "maxima": lambda op, _: op.mode == "max",
-        "samples weighed": lambda op, a: len(a) > 3,
-    },
-    "SoftMarginLoss": {"gaps": _gaps, "broadcast": _broadcast},
-    "PairwiseDistance": {
-        "gaps": lambda op, a: not all(x.flags.c_contiguous and x.ndim for x in a),
-        "broadcast": _broadcast,
-        "another norm": lambda op, _: op.p != 2,
-    },
-    "CumSum": {"gaps": _gaps},
-    "CumProd": {"gaps": lambda op, a: _gaps(op, a) or not a[0].ndim},
-    "Linear": {
-        "a vector as weight": lambda op, a: a[1].ndim == 1,
-        "a broadcast bias": lambda op, a: len(a) == 3 and a[2].shape != a[1].shape[:1],
-    },
-    "Matmul": {
-        "vectors": lambda op, a: min(x.ndim for x in a) < 2,
-        "broadcast": lambda op, a: a[0].shape[:-2] != a[1].shape[:-2],
-        "strides of 0 or less": lambda op, a: min(min(x.strides) for x in a) <= 0,
-    },
-    "Conv": {},
-    "ConvReLU": {},
-    "ConvTranspose": {
-        "rows behind that the convolution makes windows of": lambda op, _: any(
-            more >= s for more, s in zip(op.output_padding, op.stride, strict=True)
-        ),
-    },
-    "MaxPool": {},
-    "ReLUMaxPool": {},
-    "AdaptiveMaxPool": {},
-    "AvgPool": {},
-    "AdaptiveAvgPool": {},
-    "Interpolate": {"gaps": _gaps, "nothing to do": _all_stay},
-    "GridSample": {},
-    "ChannelShuffle": {"gaps": _gaps},
-    "PixelShuffle": {"gaps": _gaps, "no batch": lambda op, a: a[0].ndim != 4},
-    "PixelUnshuffle": {"gaps": _gaps, "no batch": lambda op, a: a[0].ndim != 4},
-    "Pad": {"gaps": _gaps, "nothing to do": _no_widths, "nothing left": _cropped_away},
-    "PadBorder": {"gaps": _gaps, "nothing to do": _no_widths, "nothing left": _cropped_away},
-    "BatchNorm": {},
-    "BatchNormReLU": {},
-    "LocalResponseNorm": {
-        "a size that the library gets wrong": lambda op, _: op.size not in (3, 5),
-        "an exponent but 3/4": lambda op, _: op.beta != 0.75,
-        "other than images": lambda op, a: a[0].ndim != 4,
-        "windows within a channel": lambda op, _: op.within,
-    },
-    "Dropout": {
-        "all dropped": lambda op, _: op.scale == 0,
-        "values dropped together": lambda _, a: (
-            a[1].shape not in (a[0].shape, a[0].shape[:2] + (1,) * (a[0].ndim - 2))
-        ),
-    },
-    "LayerNorm": {"an eps that is not positive": lambda op, _: op.eps <= 0},
-    "RMSNorm": {"an eps that is not positive": lambda op, _: op.eps <= 0},
-    "Normalize": {
-        "gaps": _gaps,
-        "an axis that is not the innermost": _not_a_row,
-        "another length than Euclid's": lambda op, _: op.p != 2,
-    },
-    "CrossEntropy": {
-        "gaps": _gaps,
-        "classes that are not innermost": _classes_apart,
-        "smoothed labels with weights": lambda op, a: bool(op.label_smoothing) and len(a) > 2,
-    },
-    "NLLLoss": {"gaps": _gaps, "classes that are not innermost": _classes_apart},
-    "GroupNorm": {
-        "an eps that is not positive": lambda op, _: op.eps <= 0,
-        "one value in a group": lambda op, a: a[0].size == len(a[0]) * op.groups,
-    },
-}
-
-
-def reasons(op: Op, arrays: Sequence[np.ndarray]) -> list[str]:
-    """Say why the case may be declined."""
-    if any(a.size == 0 for a in arrays):
-        return ["empty"]
-    known = REASONS[type(op).__name__]
-    return [reason for reason, holds in known.items() if holds(op, arrays)]
+RARE = 0.03  # of the convolutions: the library itself would run them slowly
 
 
 def in_float32(arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
@@ -265,6 +37,16 @@ def test_every_pair_has_a_grid_and_reasons() -> None:
     assert len(PAIRS) > 15
     assert set(PAIRS) <= set(GRID)
     assert set(PAIRS) <= set(REASONS)
+
+
+def test_the_switch_decides_whose_pairs_serve() -> None:
+    """With kernels ours are in the table, and the library's that they displaced are kept."""
+    fast = ONEDNN.table[OPS["Softmax"]]
+    assert (type(fast).__module__ == SoftmaxPair.__module__) is not KERNELS
+    assert (OPS["CumSum"] in ONEDNN.table) is KERNELS
+    if KERNELS:
+        assert type(ONEDNN.displaced[OPS["Softmax"]]) is SoftmaxPair
+        assert ONEDNN.displaced[OPS["CumSum"]] is None
 
 
 @pytest.mark.parametrize("name", PAIRS)

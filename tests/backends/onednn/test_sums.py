@@ -17,6 +17,7 @@ from chainrule.backends.onednn.narrow import NarrowPlan
 from chainrule.backends.onednn.winograd import WinogradPlan
 from chainrule.engine.dispatch import Backend
 from chainrule.engine.op import OPS
+from tests.backends.onednn.conftest import of_kernels
 
 SIZES = [
     pytest.param(1 << 18, id="a quarter of a million"),
@@ -127,6 +128,7 @@ WINDOWS = {
 }
 
 
+@of_kernels
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("kind", ["constant", "uniform"])
 @pytest.mark.parametrize("case", WINDOWS)

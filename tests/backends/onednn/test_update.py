@@ -12,6 +12,7 @@ from chainrule.backends.onednn import backend as module
 from chainrule.engine.dispatch import Backend
 from chainrule.optim.sgd import Step
 from tests.backends.onednn.compare import Executed
+from tests.backends.onednn.conftest import of_kernels
 
 SIZE = 1 << 19
 
@@ -39,6 +40,7 @@ def near(a: np.ndarray, b: np.ndarray) -> None:
     np.testing.assert_allclose(a, b, rtol=1e-5, atol=2e-6)
 
 
+@of_kernels
 @pytest.mark.parametrize("size", [1, 7, 16, 4099, SIZE + 3])
 @pytest.mark.parametrize(
     "options",
