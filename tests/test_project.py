@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import tomllib
+from collections import Counter
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Any
@@ -81,6 +82,57 @@ def test_upward_imports_are_seen() -> None:
     for bad in ("import chainrule as cr", "from chainrule import nn", "from . import errors"):
         assert upward_imports(bad) == ["line 1"], bad
     assert upward_imports("from chainrule.errors import expect\nimport numpy") == []
+
+
+def houses(page: str) -> dict[str, list[str]]:
+    """Names in the first columns of the page's tables, by the folder in their heading."""
+    found: dict[str, list[str]] = {}
+    for section in re.split(r"^##+ ", page, flags=re.M)[1:]:
+        heading, _, text = section.partition("\n")
+        folder = re.fullmatch(r"Inside .+: `([\w/]+)/`", heading)
+        where = folder[1] if folder else "." if heading == "Rooms" else None
+        if where is not None:
+            cells = re.findall(r"^\| (`.+?) \|", text, re.M)
+            found[where] = [name for cell in cells for name in re.findall(r"`([^`]+)`", cell)]
+    return found
+
+
+def misplaced(page: str, files: list[str]) -> list[str]:
+    """Say which files the page does not name once under their folder, and which are not there."""
+    named = houses(page)
+    said = Counter(
+        f"{'' if folder == '.' else folder + '/'}{n}" for folder in named for n in named[folder]
+    )
+    rooms = {file.partition("/")[0] + "/" for file in files if "/" in file}
+    wanted = {file for file in files if Path(file).name != "__init__.py"} | rooms
+    return sorted(
+        [f"{name} is named {said[name]} times" for name in wanted if said[name] != 1]
+        + [f"{name} is named and does not exist" for name in said if name not in wanted]
+    )
+
+
+def test_every_file_is_named_once_on_the_page_of_the_house() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text("utf-8")
+    files = [
+        path.relative_to(PACKAGE).as_posix()
+        for kind in ("py", "c", "h")
+        for path in PACKAGE.rglob(f"*.{kind}")
+    ]
+    assert len(files) > 200
+    assert not misplaced(page, files)
+
+
+def test_a_page_of_another_house_is_seen() -> None:
+    page = """## Rooms\n| `a/` `b.py` | x |\n### Inside one: `a/`\n| `c.py` `d.c` | `no.py` |
+| `c.py` | x |\n### Inside it: `a/e/`\n| `f.py` | x |\n## Others\n| `g.py` | x |"""
+    files = ["b.py", "a/__init__.py", "a/c.py", "a/e/f.py", "a/g.py", "h/i.py"]
+    assert misplaced(page, files) == [
+        "a/c.py is named 2 times",
+        "a/d.c is named and does not exist",
+        "a/g.py is named 0 times",
+        "h/ is named 0 times",
+        "h/i.py is named 0 times",
+    ]
 
 
 @pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")

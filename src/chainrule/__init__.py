@@ -33,8 +33,9 @@ _ENGINE = {
     "chainrule.errors": "AnomalyError AxisError BackendError ChainruleError CheckpointError "
     "DataError GraphError KindError LabelError ShapeError UndefinedKindError",
     "chainrule.engine.capture": "capture Graph",
-    "chainrule.engine.creation": "arange device empty empty_like eye from_dlpack from_numpy full "
+    "chainrule.engine.creation": "arange empty empty_like eye from_dlpack from_numpy full "
     "full_like linspace ones ones_like tensor zeros zeros_like",
+    "chainrule.engine.device": "device",
     "chainrule.engine.drawing": "rand rand_like randint randn randn_like randperm",
     "chainrule.engine.dispatch": "current_backend use_backend",
     "chainrule.engine.function": "Function",

@@ -17,7 +17,6 @@ from chainrule.engine.capture import Graph as Graph
 from chainrule.engine.capture import capture as capture
 from chainrule.engine.creation import arange as arange
 from chainrule.engine.creation import asarray as asarray
-from chainrule.engine.creation import device as device
 from chainrule.engine.creation import empty as empty
 from chainrule.engine.creation import empty_like as empty_like
 from chainrule.engine.creation import eye as eye
@@ -31,6 +30,7 @@ from chainrule.engine.creation import ones_like as ones_like
 from chainrule.engine.creation import tensor as tensor
 from chainrule.engine.creation import zeros as zeros
 from chainrule.engine.creation import zeros_like as zeros_like
+from chainrule.engine.device import device as device
 from chainrule.engine.dispatch import current_backend as current_backend
 from chainrule.engine.dispatch import use_backend as use_backend
 from chainrule.engine.drawing import rand as rand

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from chainrule.cli.settings import chosen, image_shape
-from chainrule.engine.creation import device
+from chainrule.engine.device import device
 from chainrule.formats.atomic import write_atomic
 from chainrule.inspection.summary import summary as summarise
 from chainrule.models.registry import create_model

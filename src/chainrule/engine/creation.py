@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextvars import Token
 from typing import Any
 
 import numpy as np
 
-from chainrule.engine import state
+from chainrule.engine.device import chosen_device
 from chainrule.engine.op import Array, DType
 from chainrule.engine.promotion import DEFAULT_FLOAT, INT64, as_dtype, is_scalar, scalar_dtype
 from chainrule.engine.tensor import Tensor, as_tensor, meta_tensor
@@ -169,53 +168,6 @@ def made(
     if chosen_device(device) == "meta":
         return meta_tensor(shape, dtype).requires_grad_(requires_grad)
     return Tensor(compute(), requires_grad)
-
-
-def chosen_device(device: str | None) -> str:
-    """Give the device on which a tensor is made: the one asked for, else that of `cr.device`."""
-    if device not in (None, "cpu", "meta"):
-        raise NotImplementedError(
-            f"device: expected 'cpu' or 'meta' (shapes without data), got {device!r}; "
-            "no backend here brings another"
-        )
-    return device or state.DEVICE.get() or "cpu"
-
-
-class device(str):
-    """A device's name, and within `with` the one on which tensors and layers are made.
-
-    On "meta" they have shapes and no values: a network of any size is there at once, takes no
-    memory, and tells the shapes of all it would compute.  Raises NotImplementedError for others
-    than "cpu" and "meta".
-
-    >>> import chainrule as cr
-    >>> with cr.device("meta"):
-    ...     layer = cr.nn.Linear(100_000, 100_000)
-    >>> layer.weight.device, layer(cr.zeros(2, 100_000, device="meta")).shape
-    ('meta', (2, 100000))
-    """
-
-    __slots__ = ("_tokens",)
-    _tokens: list[Token[str | None]]
-
-    def __new__(cls, type: str = "cpu") -> device:
-        """Check the name."""
-        chosen_device(type)
-        made = super().__new__(cls, type)
-        made._tokens = []
-        return made
-
-    @property
-    def type(self) -> str:
-        """The name."""
-        return str(self)
-
-    def __enter__(self) -> device:
-        self._tokens.append(state.DEVICE.set(str(self)))
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        state.DEVICE.reset(self._tokens.pop())
 
 
 def _filled(

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from chainrule.engine.creation import chosen_device, empty
+from chainrule.engine.creation import empty
+from chainrule.engine.device import chosen_device
 from chainrule.engine.tensor import Tensor, as_tensor
 from chainrule.errors import ShapeError, failure
 from chainrule.nn import Conv2d, Linear, Module, Parameter, init

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
-from chainrule.engine.creation import device
+from chainrule.engine.device import device
 from chainrule.errors import CheckpointError, ShapeError, failure
 from chainrule.formats.weights import load_weights, read_about
 from chainrule.models.pattern import PatternNet, is_pattern

@@ -2,40 +2,22 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Self
 
 import numpy as np
 
 from chainrule.engine.promotion import as_dtype
-from chainrule.engine.random import construction
 from chainrule.engine.tensor import Handle, Tensor
 from chainrule.errors import ChainruleError, KindError, failure
+from chainrule.nn.built import Built
 from chainrule.nn.byhand import drive_backward
 from chainrule.nn.loading import Keys, load_state
 from chainrule.nn.parameter import Parameter
 from chainrule.nn.tracking import BackwardWatch, note_path
 
 
-class _Built(type):
-    """Gives every module under construction a random stream of its own; see engine.random."""
-
-    def __call__(cls, *args: Any, **options: Any) -> Any:
-        with construction():
-            return super().__call__(*args, **options)
-
-    @property
-    def __signature__(cls) -> inspect.Signature:
-        """The constructor's signature, which `__call__` would hide from help()."""
-        declared: inspect.Signature | None = getattr(cls, "_signature", None)
-        if declared is not None:
-            return declared
-        own = inspect.signature(cls.__init__)  # type: ignore[misc]
-        return own.replace(parameters=list(own.parameters.values())[1:])
-
-
-class Module(metaclass=_Built):
+class Module(metaclass=Built):
     """Base of all layers and networks.
 
     A subclass calls `super().__init__()`, assigns parameters, buffers and other modules to

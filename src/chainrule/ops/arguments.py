@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import wraps
+from math import prod
 from operator import index
 from typing import Any, TypeVar, cast
 
 import numpy as np
 
+from chainrule.engine.op import Op, Spec
 from chainrule.errors import AxisError, KindError, ShapeError, failure
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -150,3 +152,29 @@ def flag(value: Any, name: str) -> bool:
     if not isinstance(value, bool | np.bool_):
         raise failure(name, "True or False", error=KindError, value=value)
     return bool(value)
+
+
+def product_text(sizes: Sequence[int]) -> str:
+    """Write a product for an error: (2, 3) -> '2*3 = 6', (5,) -> '5', () -> '1'."""
+    factors = "*".join(map(str, sizes))
+    return f"{factors} = {prod(sizes)}" if len(sizes) > 1 else factors or "1"
+
+
+def complete(op: Op, sizes: tuple[int, ...], total: int, x: Spec) -> tuple[int, ...]:
+    """Work out the size given as -1 so that the sizes multiply to `total`, or raise ShapeError."""
+    if -1 not in sizes and prod(sizes) == total and min(sizes, default=0) >= 0:
+        return sizes
+    if min(sizes, default=0) < -1:
+        raise failure(op, f"sizes of 0 or more, or -1, not {min(sizes)}", x=x)
+    if sizes.count(-1) > 1:
+        raise failure(op, f"one size at most given as -1, not {sizes.count(-1)}", x=x)
+    if -1 not in sizes:
+        raise failure(op, f"sizes that multiply to {total}, not {product_text(sizes)}", x=x)
+    others = [s for s in sizes if s != -1]
+    known = prod(others)
+    if known == 0:
+        raise failure(op, "no size of 0 beside the one given as -1, which could be anything", x=x)
+    if total % known:
+        rule = f"the other sizes, {product_text(others)}, to divide {total}"
+        raise failure(op, f"{rule}: {total}/{known} = {total / known:.6g}", x=x)
+    return tuple([total // known if s == -1 else s for s in sizes])
