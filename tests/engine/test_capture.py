@@ -43,6 +43,14 @@ def test_every_node_comes_after_what_it_reads() -> None:
         seen.add(id(node))
 
 
+def test_operations_without_their_sources() -> None:
+    graph = cr.capture(lambda x: cr.exp(x) * x, cr.randn(3))
+    found = list(graph.operations())
+    assert [type(op).__name__ for op, _ in found] == ["Exp", "Mul"]
+    assert all(op is node.op for op, node in found)
+    assert len(graph) == 3
+
+
 def test_gradients_add_at_branches_and_backward_can_be_repeated() -> None:
     graph = cr.capture(lambda x: x * x + 3 * x, 2.0)
     for _ in range(2):

@@ -181,6 +181,12 @@ class Graph:
         """Give all nodes, every one after those it reads."""
         return list(self._nodes)
 
+    def operations(self) -> Iterator[tuple[Op, GraphNode]]:
+        """Yield the operations in that order, each with its node; sources are left out."""
+        for node in self._nodes:
+            if node.op is not None:
+                yield node.op, node
+
     def forward(self, *inputs: Any) -> Any:
         """Run all gates on new inputs (on the last ones if none are given); give the outputs."""
         if inputs:

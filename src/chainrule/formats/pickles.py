@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import pickletools
 from collections.abc import Callable, Mapping
-from typing import Any, BinaryIO, NamedTuple
+from typing import IO, Any, NamedTuple
 
 from chainrule.errors import CheckpointError
 
@@ -53,7 +53,7 @@ _PLAIN_NAMES: dict[str, Callable[..., Any]] = {
 
 
 def read_pickle(
-    file: BinaryIO,
+    file: IO[bytes],
     known: Mapping[str, Callable[..., Any]],
     persistent: Callable[[Any], Any] | None = None,
     where: str = "pickle",

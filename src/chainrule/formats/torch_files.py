@@ -249,7 +249,7 @@ class _Archive(_Reader):
         sizes = {info.filename: info.file_size for info in archive.infolist()}
         self.sizes = sizes
         with archive.open(pickled[0]) as file:
-            found = read_pickle(file, self.known(), self.storage, str(self.path))  # type: ignore[arg-type]
+            found = read_pickle(file, self.known(), self.storage, str(self.path))
         return _Filler(self)(found)
 
     def storage(self, key: Any) -> _Storage:

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from chainrule.engine.capture import Graph, GraphNode
 from chainrule.engine.creation import zeros
+from chainrule.engine.op import Op
 from chainrule.engine.state import no_grad
 from chainrule.errors import KindError, failure
 from chainrule.inspection import summary_text
@@ -177,32 +178,33 @@ class _Table:
             axes = len(node.specs[0].shape) - 2
             self.fields[id(node)] = _Field((1,) * axes, (1,) * axes)
         found = []
-        for nodes in self._groups():
-            found.append(self._row(nodes))
+        for gates in self._groups():
+            found.append(self._row(gates))
         return found, self.used
 
-    def _groups(self) -> Iterator[list[GraphNode]]:
-        """Give the nodes of a layer without parts together, others alone."""
-        group: list[GraphNode] = []
-        for node in self.graph:
-            if node.op is None:
-                continue
-            if group and (node.layer != group[-1].layer or node.layer not in self.leaves):
+    def _groups(self) -> Iterator[list[tuple[Op, GraphNode]]]:
+        """Give the operations of a layer without parts together, others alone."""
+        group: list[tuple[Op, GraphNode]] = []
+        layer = ""
+        for op, node in self.graph.operations():
+            if group and (node.layer != layer or layer not in self.leaves):
                 yield group
                 group = []
-            group.append(node)
+            group.append((op, node))
+            layer = node.layer
         if group:
             yield group
 
-    def _row(self, nodes: list[GraphNode]) -> Row:
-        last = nodes[-1]
+    def _row(self, gates: list[tuple[Op, GraphNode]]) -> Row:
+        op, last = gates[-1]
+        nodes = [node for _, node in gates]
         parameters = self._parameters(nodes)
         products = 0
         dropped: tuple[int, ...] = ()
-        for node in nodes:
+        for each, node in gates:
             inputs = [n.specs[i] for n, i in node.edges]
-            products += multiply_adds(node.op, inputs, node.specs[0])  # type: ignore[arg-type]
-            dropped = self._look(node, inputs) or dropped
+            products += multiply_adds(each, inputs, node.specs[0])
+            dropped = self._look(each, node, inputs) or dropped
         leaf = last.layer in self.leaves
         module = self.modules[last.layer]
         if leaf and isinstance(module, MapConvolution):
@@ -210,8 +212,8 @@ class _Table:
                 module.weight.numel() * prod(last.specs[0].shape[2:]) * last.specs[0].shape[0]
             )
         first = nodes[0].inputs[0].specs[0]
-        values = new_values(last.op, first, last.specs[0])  # type: ignore[arg-type]
-        kind = type(module).__name__ if leaf else str(last.op.name)  # type: ignore[union-attr]
+        values = new_values(op, first, last.specs[0])
+        kind = type(module).__name__ if leaf else str(op.name)
         field = self.fields[id(last)]
         shape = tuple(int(n or 0) for n in last.specs[0].shape)
         return Row(last.layer, kind, shape, values, parameters, products, *field, tuple(dropped))
@@ -221,16 +223,17 @@ class _Table:
         count = 0
         for node in nodes:
             for source in node.inputs:
-                if source.kind == "parameter" and id(source.tensor) not in self.used:
-                    self.used.add(id(source.tensor))
-                    count += source.tensor.numel()  # type: ignore[union-attr]
+                learned = source.tensor if source.kind == "parameter" else None
+                if learned is not None and id(learned) not in self.used:
+                    self.used.add(id(learned))
+                    count += learned.numel()
         return count
 
-    def _look(self, node: GraphNode, inputs: list[Any]) -> tuple[int, ...]:
+    def _look(self, op: Op, node: GraphNode, inputs: list[Any]) -> tuple[int, ...]:
         """Follow what the node's positions see; give the rows and columns that it leaves out."""
         seen = [self.fields[id(n)] for n in node.inputs if id(n) in self.fields]
         field = _joined(seen)
-        moves = windows(node.op, inputs, node.specs[0])  # type: ignore[arg-type]
+        moves = windows(op, inputs, node.specs[0])
         dropped: tuple[int, ...] = ()
         if moves is None:
             field = _Field(None, None)

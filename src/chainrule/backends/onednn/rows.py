@@ -133,8 +133,7 @@ class NormRows:
         length, y = self.length(op, x), empty_as(x)
         rows = x.size // length
         kept = np.empty((rows, 4), FLOAT32)
-        given = [address(a) for a in affine]
-        given += [None] * (2 - len(given))  # type: ignore[list-item]
+        given = [None if a is None else address(a) for a in (*affine, None, None)[:2]]
         run = cached("norm of rows", _norm)
         sizes = rows, length, rows_in_part(rows), op.eps, self.kind
         ends = address(x), *given, address(y), address(kept)
