@@ -17,12 +17,16 @@ import numpy as np
 import pytest
 
 import chainrule as cr
+from chainrule.backends.onednn import primitives
+from chainrule.backends.onednn.arrays import address
+from chainrule.backends.onednn.backend import sum_plan
+from chainrule.backends.onednn.runtime import Current
 from chainrule.engine.dispatch import Backend
 from chainrule.engine.op import OPS
 from chainrule.engine.threads import get_num_threads, set_num_threads
 from tests.backends.onednn import network
 from tests.backends.onednn.compare import Run, differentiable
-from tests.backends.onednn.conftest import BACKEND
+from tests.backends.onednn.conftest import BACKEND, of_kernels
 from tests.backends.onednn.grid import LAYOUTS, cases
 
 PAIRS = sorted(op.__name__ for op in BACKEND.table) if BACKEND else []
@@ -120,6 +124,39 @@ def _run(backend: Backend, op: Any, arrays: Any) -> Run:
     run._executing = lambda method, *a: method(*a)  # type: ignore[method-assign]
     run.__init__(backend, op, arrays)  # type: ignore[misc]
     return run
+
+
+@of_kernels
+def test_helpers_that_may_have_slept_are_woken_before_the_librarys_work(
+    backend: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a pause longer than they spin, and only before work for several threads."""
+    set_num_threads(2)
+    clock, settled = [10 * primitives.ASLEEP], list[int]()
+    many, one = sum_plan(1 << 20, relu=False), sum_plan(64, relu=False)
+    assert many is not None
+    assert one is not None
+    kernels = Current.runtime.kernels
+    assert kernels is not None, Current.runtime.kernels_reason
+    monkeypatch.setattr(kernels, "settle", settled.append)
+    monkeypatch.setattr(primitives, "perf_counter_ns", lambda: clock[0])
+    monkeypatch.setattr(Current.thread, "ran", 0)
+    a = np.ones(1 << 20, np.float32)
+    b = np.empty_like(a)
+
+    def after(pause: int, plan: primitives.Primitive) -> list[int]:
+        clock[0] += pause
+        settled.clear()
+        plan(address(a), address(a), address(b))
+        assert (b[:64] == 2).all()
+        return list(settled)
+
+    assert after(0, one) == []
+    assert after(0, many) == [2]
+    assert after(primitives.ASLEEP, many) == []
+    assert after(primitives.ASLEEP, many) == []  # the pause begins where the last work ended
+    assert after(primitives.ASLEEP + 1, one) == []
+    assert after(0, many) == [2]
 
 
 @pytest.mark.parametrize("name", PAIRS)
