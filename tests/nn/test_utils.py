@@ -127,3 +127,14 @@ def test_what_has_no_shape_yet_waits() -> None:
     for norm in NORMS:
         with pytest.raises(ValueError, match="weight"):
             norm(nn.LazyConv2d(2, 3))
+
+
+@pytest.mark.parametrize("form", [nn.utils, parametrizations])
+def test_a_dim_or_a_number_of_steps_that_is_not_there(form: Any) -> None:
+    for dim in (2, -3):
+        with pytest.raises(IndexError, match=rf"spectral_norm: .* a dim in -2..1; got dim {dim}"):
+            form.spectral_norm(nn.Linear(3, 4), dim=dim)
+    with pytest.raises(ValueError, match="n_power_iterations of at least 1"):
+        form.spectral_norm(nn.Linear(3, 4), n_power_iterations=0)
+    a, b = (form.spectral_norm(nn.Linear(3, 4), dim=dim, n_power_iterations=9) for dim in (1, -1))
+    assert a(cr.ones(1, 3)).shape == b(cr.ones(1, 3)).shape == (1, 4)

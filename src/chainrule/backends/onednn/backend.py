@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -164,6 +164,11 @@ def run_reference(op: Any, arrays: Any) -> tuple[tuple[Array, ...], ByReference]
     """Run the operation's own forward: where NaN or infinity must keep its meaning."""
     outputs, saved = op.forward(np, *arrays)
     return outputs, ByReference(saved)
+
+
+def needed(gradients: Sequence[Array | None], needs: Sequence[bool]) -> tuple[Array | None, ...]:
+    """Give the gradients that are asked for, and None for the others."""
+    return tuple([g if need else None for g, need in zip(gradients, needs, strict=True)])
 
 
 def reference_backward(

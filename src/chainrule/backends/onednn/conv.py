@@ -9,7 +9,7 @@ from typing import Any
 from chainrule.backends.onednn import constants as c
 from chainrule.backends.onednn.activation import relu_gradient
 from chainrule.backends.onednn.arrays import address, as_plain, by_rows, is_float32, to_last
-from chainrule.backends.onednn.backend import ONEDNN
+from chainrule.backends.onednn.backend import ONEDNN, needed
 from chainrule.backends.onednn.conv_plan import ConvPlan, describe_conv, out_shape
 from chainrule.backends.onednn.dense import column_sums
 from chainrule.backends.onednn.narrow import narrow_plan
@@ -90,8 +90,7 @@ class ConvPair:
             gx = gx[0] if single else gx
         if any(needs[1:]):
             gw, gb = plan.weight_gradient(x, g, bias and needs[2])
-        gradients = (gx, gw, gb)
-        return tuple([v if need else None for v, need in zip(gradients, needs, strict=False)])
+        return needed((gx, gw, gb)[: len(needs)], needs)
 
 
 @ONEDNN.kernel(ConvReLU)

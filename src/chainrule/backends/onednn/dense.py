@@ -10,7 +10,7 @@ import numpy as np
 
 from chainrule.backends.onednn import constants as c
 from chainrule.backends.onednn.arrays import FLOAT32, LONG, address, as_plain, is_float32
-from chainrule.backends.onednn.backend import ONEDNN, Limits
+from chainrule.backends.onednn.backend import ONEDNN, Limits, needed
 from chainrule.backends.onednn.primitives import (
     Description,
     Primitive,
@@ -131,8 +131,7 @@ class LinearPair:
                 gb = column_sums(rows)
             if rows.shape[0] > LONG and w.size <= PART:
                 gw = long_product(rows, x.reshape(-1, w.shape[1]))
-        wanted = zip((gx, gw, gb), needs, strict=False)
-        return tuple([value if need else None for value, need in wanted])
+        return needed((gx, gw, gb)[: len(needs)], needs)
 
 
 # Matmul

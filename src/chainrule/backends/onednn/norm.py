@@ -27,6 +27,7 @@ from chainrule.backends.onednn.arrays import (
 from chainrule.backends.onednn.backend import (
     ONEDNN,
     ByReference,
+    needed,
     reference_backward,
     run_reference,
 )
@@ -211,8 +212,7 @@ class BatchNormPair:
         if not op.training:
             affine = (gweight, gbias) if weight else ()
             rest = [*self._statistics(op, saved, g, affine, any(needs[1:3])), *rest]
-        wanted = zip((gx, *rest), needs, strict=True)
-        return tuple([value if need else None for value, need in wanted])
+        return needed((gx, *rest), needs)
 
     def _statistics(
         self, op: BatchNorm, saved: Any, g: Array, affine: Sequence[Array], wanted: bool

@@ -27,6 +27,7 @@ from chainrule.backends.onednn.backend import (
     ONEDNN,
     ByReference,
     Limits,
+    needed,
     reference_backward,
     run_reference,
 )
@@ -169,8 +170,7 @@ class BatchNormImages:
         rest: list[Any] = [along, total] if affine else []
         if given:
             rest = [*_by_statistics(kept, affine, along, total), *rest]
-        wanted = zip((gx, *rest), needs, strict=True)
-        return tuple([value if need else None for value, need in wanted])
+        return needed((gx, *rest), needs)
 
 
 def _by_statistics(
@@ -228,5 +228,4 @@ class GroupNormImages:
         g, gx = laid_as(x, gy[0]), empty_as(x) if needs[0] else None
         plan = plan_groups(x.shape, op.groups, x.flags.c_contiguous)
         rest = plan.backward(x, g, affine, kept, gx, False, False, any(needs[1:]))
-        wanted = zip((gx, *rest[: len(affine)]), needs, strict=True)
-        return tuple([value if need else None for value, need in wanted])
+        return needed((gx, *rest[: len(affine)]), needs)

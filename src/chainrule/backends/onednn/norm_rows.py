@@ -26,6 +26,7 @@ from chainrule.backends.onednn.backend import (
     ONEDNN,
     ByReference,
     Limits,
+    needed,
     reference_backward,
     run_reference,
 )
@@ -196,8 +197,7 @@ class LayerNormPair:
         bias = affine[1:] if plan.wants_bias else []
         given = (x, mean, variance, g, gx, *affine[:1], *rest, *bias)
         plan.run_backward(*[address(a) for a in given])
-        wanted = zip((laid(gx, last), *rest), needs, strict=True)
-        return tuple([value if need else None for value, need in wanted])
+        return needed((laid(gx, last), *rest), needs)
 
 
 def plan_rows(rows: int, length: int, eps: float, flags: int) -> NormPlan | None:
@@ -315,8 +315,7 @@ class GroupNormPair:
         else:
             self._through_both(op, plan, (x, mean, variance), g, gx, more)
         rest = [s.reshape(x.shape[:2]).sum(axis=0, dtype=np.float64).astype(FLOAT32) for s in sums]
-        wanted = zip((laid(gx, last), *rest), needs, strict=True)
-        return tuple([value if need else None for value, need in wanted])
+        return needed((laid(gx, last), *rest), needs)
 
     def _through_both(
         self,

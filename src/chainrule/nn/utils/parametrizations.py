@@ -31,6 +31,12 @@ def lengths(weight: Tensor, dim: int) -> Tensor:
     return vector_norm(weight, dim=others, keepdim=True) if others else weight.abs()
 
 
+def of_lengths(g: Tensor, v: Tensor, dim: int) -> Tensor:
+    """Give v the lengths g: g v / |v|."""
+    result: Tensor = v * (g / lengths(v, dim))
+    return result
+
+
 class _WeightNorm(Module):
     """w = g v / |v|, from (g, v)."""
 
@@ -40,8 +46,7 @@ class _WeightNorm(Module):
 
     def forward(self, g: Tensor, v: Tensor) -> Tensor:
         """Give v the lengths g."""
-        result: Tensor = v * (g / lengths(v, self.dim))
-        return result
+        return of_lengths(g, v, self.dim)
 
     def right_inverse(self, weight: Tensor) -> tuple[Tensor, Tensor]:
         """Give the weight's lengths, and itself as the direction."""
@@ -76,11 +81,27 @@ def unit(like: Tensor, size: int, eps: float) -> Tensor:
     return normalize(init.normal_(empty(size, dtype=like.dtype)), dim=0, eps=eps)
 
 
-def outputs_axis(module: Module, dim: int | None) -> int:
+def over_largest(weight: Tensor, matrix: Tensor, u: Tensor, v: Tensor) -> Tensor:
+    """Divide a weight by the singular value u M v of its matrix."""
+    result: Tensor = weight / (u * (matrix @ v)).sum()
+    return result
+
+
+def outputs_axis(module: Module, weight: Tensor, dim: int | None) -> int:
     """Give the axis of a layer's outputs: the second of a transposed convolution's weight."""
-    if dim is not None:
-        return dim
-    return int(isinstance(module, ConvTranspose1d | ConvTranspose2d | ConvTranspose3d))
+    if dim is None:
+        return int(isinstance(module, ConvTranspose1d | ConvTranspose2d | ConvTranspose3d))
+    if not -weight.ndim <= dim < weight.ndim:
+        rule = f"a dim in {-weight.ndim}..{weight.ndim - 1}"
+        raise failure("spectral_norm", rule, error=AxisError, dim=dim)
+    return dim % weight.ndim
+
+
+def check_iterations(n_power_iterations: int) -> None:
+    """Refuse to look for singular values without a step."""
+    if n_power_iterations <= 0:
+        rule = "n_power_iterations of at least 1"
+        raise failure("spectral_norm", rule, n_power_iterations=n_power_iterations)
 
 
 class _SpectralNorm(Module):
@@ -93,13 +114,8 @@ class _SpectralNorm(Module):
         self, weight: Tensor, n_power_iterations: int = 1, dim: int = 0, eps: float = 1e-12
     ) -> None:
         super().__init__()
-        if not -weight.ndim <= dim < weight.ndim:
-            rule = f"a dim in {-weight.ndim}..{weight.ndim - 1}"
-            raise failure("spectral_norm", rule, error=AxisError, dim=dim)
-        if n_power_iterations <= 0:
-            rule = "n_power_iterations of at least 1"
-            raise failure("spectral_norm", rule, n_power_iterations=n_power_iterations)
-        self.dim, self.eps = dim % weight.ndim, eps
+        check_iterations(n_power_iterations)
+        self.dim, self.eps = dim, eps
         self.n_power_iterations = n_power_iterations
         if weight.ndim > 1:
             matrix = as_matrix(weight.detach(), self.dim)
@@ -122,8 +138,7 @@ class _SpectralNorm(Module):
         matrix = as_matrix(weight, self.dim)
         if self.training:
             self._iterate(matrix.detach(), self.n_power_iterations)
-        result: Tensor = weight / (self._u * (matrix @ self._v)).sum()
-        return result
+        return over_largest(weight, matrix, self._u, self._v)
 
     def right_inverse(self, value: Tensor) -> Tensor:
         """Give the value itself."""
@@ -157,6 +172,6 @@ def spectral_norm(
     weight = getattr(module, name, None) if weight is None else weight
     if not isinstance(weight, Tensor):
         raise failure("spectral_norm", f"a parameter or buffer {name!r}", module=type(module))
-    made = _SpectralNorm(weight, n_power_iterations, outputs_axis(module, dim), eps)
+    made = _SpectralNorm(weight, n_power_iterations, outputs_axis(module, weight, dim), eps)
     register_parametrization(module, name, made)
     return module

@@ -13,7 +13,15 @@ from chainrule.engine.tensor import Tensor
 from chainrule.errors import GraphError, failure
 from chainrule.nn.module import Module
 from chainrule.nn.parameter import Parameter, UninitializedParameter
-from chainrule.nn.utils.parametrizations import as_matrix, lengths, outputs_axis, unit
+from chainrule.nn.utils.parametrizations import (
+    as_matrix,
+    check_iterations,
+    lengths,
+    of_lengths,
+    outputs_axis,
+    over_largest,
+    unit,
+)
 from chainrule.ops.normalize import normalize
 
 M = TypeVar("M", bound=Module)
@@ -62,8 +70,7 @@ class _WeightNormHook(_Recomputing):
 
     def compute(self, module: Module) -> Tensor:
         g, v = (getattr(module, self.name + part) for part in self.parts())
-        result: Tensor = v * (g / lengths(v, self.dim))
-        return result
+        return of_lengths(g, v, self.dim)
 
 
 class _SpectralNormHook(_Recomputing):
@@ -78,8 +85,7 @@ class _SpectralNormHook(_Recomputing):
 
     def compute(self, module: Module) -> Tensor:
         weight, u, v = (getattr(module, self.name + part) for part in self.parts())
-        result: Tensor = weight / (u * (as_matrix(weight, self.dim) @ v)).sum()
-        return result
+        return over_largest(weight, as_matrix(weight, self.dim), u, v)
 
     def __call__(self, module: Module, inputs: Any) -> None:
         if module.training:
@@ -162,17 +168,16 @@ def spectral_norm(
     """Divide a weight by its largest singular value; see `parametrizations.spectral_norm`.
 
     The state has `weight_orig`, `weight_u` and `weight_v`, which the power method improves at each
-    forward while training.  Raises RuntimeError where the weight has it already.
+    forward while training.  Raises RuntimeError where the weight has it already, and what the newer
+    form raises.
 
     >>> import chainrule as cr
     >>> list(cr.nn.utils.spectral_norm(cr.nn.Linear(3, 2)).state_dict())
     ['bias', 'weight_orig', 'weight_u', 'weight_v']
     """
-    if n_power_iterations <= 0:
-        rule = "n_power_iterations of at least 1"
-        raise failure("spectral_norm", rule, n_power_iterations=n_power_iterations)
+    check_iterations(n_power_iterations)
     weight = _weight(module, _SpectralNormHook, name)
-    axis = outputs_axis(module, dim) % weight.ndim
+    axis = outputs_axis(module, weight, dim)
     rows, columns = as_matrix(weight.detach(), axis).shape
     u, v = unit(weight, rows, eps), unit(weight, columns, eps)
     hook = _SpectralNormHook(name, n_power_iterations, axis, eps)
