@@ -36,6 +36,7 @@ def isa(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iter
     kernels = Kernels(best.path, request.param, best._functions)
     monkeypatch.setattr(runtime(), "kernels", kernels)
     Current.thread.plans.clear()
+    Current.thread.obey()  # plans that a test makes by itself know the number of threads
     yield request.param
     Current.thread.plans.clear()
 
