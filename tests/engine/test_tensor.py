@@ -238,6 +238,17 @@ def test_other_devices_are_refused() -> None:
         cr.zeros(2, device="cuda")
     with pytest.raises(NotImplementedError, match="cuda"):
         cr.zeros(2).to("cuda")
+    for name in ("cuda:0", "mps", "xpu"):
+        with pytest.raises(NotImplementedError, match=name):
+            cr.zeros(2).to(name)
+        with pytest.raises(NotImplementedError, match=name):
+            cr.nn.Linear(2, 2).to(name)
+    for wrong in ("cuda", "", None, 0):
+        with pytest.raises(NotImplementedError, match="expected 'cpu' or 'meta'"):
+            cr.device(wrong)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="expected a dtype"):
+        cr.zeros(2).to("float31")
+    assert cr.zeros(2).to("float64").dtype == cr.float64
 
 
 def test_making_tensors() -> None:

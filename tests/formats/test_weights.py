@@ -238,7 +238,7 @@ def test_a_file_says_what_it_is_of(tmp_path: Path) -> None:
     [
         (b"<!DOCTYPE html><html>", "a web page"),
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:1\n", "git-lfs"),
-        (b"", "not a whole safetensors file"),
+        (b"", "the file is empty"),
         (b"\x00" * 100, "not a whole safetensors file"),
         (b"\x80\x02K\x01.", "a pickle that torch.save did not write"),
         (b"\x80\x02garbage", "no file of PyTorch's"),
@@ -254,6 +254,19 @@ def test_other_files_are_named_for_what_they_are(
         cr.load_weights(cr.nn.Linear(1, 1), path)
     with pytest.raises(TypeError, match="load_weights: expected a Module"):
         cr.load_weights({}, path)  # type: ignore[arg-type]
+
+
+def test_what_is_no_path_is_refused() -> None:
+    model: Any = cr.nn.Linear(1, 1)
+    for wrong in (None, 5, b"w"):
+        with pytest.raises(TypeError, match="weights: expected a file's path"):
+            cr.load_weights(model, wrong)  # type: ignore[arg-type]
+        with pytest.raises(TypeError, match="weights: expected a file's path"):
+            load_model(wrong)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"model\.load_state_dict takes tensors by name"):
+        cr.load_weights(model, model.state_dict())
+    with pytest.raises(TypeError, match=r"save_torch: expected tensors by name, .*Linear"):
+        cr.save_torch(model, "never.pth")
 
 
 def test_zip_archives_that_are_not_pytorchs(tmp_path: Path) -> None:

@@ -227,3 +227,6 @@ def test_text_json_and_html_say_the_same() -> None:
 def test_what_is_no_module_is_refused() -> None:
     with pytest.raises(TypeError, match="summary: expected a Module"):
         summary(lambda x: x, (1,))  # type: ignore[arg-type]
+    for wrong in (None, 32, "1x32x32", (1, 32.5, 32)):
+        with pytest.raises(TypeError, match="summary input_size: expected a tuple of integers"):
+            summary(nn.ReLU(), wrong)  # type: ignore[arg-type]

@@ -289,6 +289,44 @@ def test_unknown_names_come_with_the_nearest() -> None:
         create_model("transformer")
     with pytest.raises(ShapeError, match="input_size: expected a known model"):
         input_size("x")
+    with pytest.raises(ShapeError, match="did you mean 'resnet50'"):
+        create_model("RESNET-50")
+    for name in (None, 5, b"lenet5"):
+        with pytest.raises(TypeError, match="create_model: expected a network's name"):
+            create_model(name)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", ["resnet18", "[(CONV-RELU)*1-POOL]*1-SOFTMAX"])
+@pytest.mark.parametrize("what", ["num_classes", "in_channels"])
+def test_at_least_one_class_and_channel(name: str, what: str) -> None:
+    for number in (0, -1):
+        rule = f"create_model: expected {what} of at least 1; got value {number}"
+        with pytest.raises(ValueError, match=rule):
+            create_model(name, **{what: number})
+    for wrong in (2.5, "10", True):
+        with pytest.raises(TypeError, match=f"create_model: {what}: expected an integer"):
+            create_model(name, **{what: wrong})
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("[(CONV-RELU)*2-POOL", r"no '\]' for the last '\['"),
+        ("(CONV-RELU)*2-POOL]", r"nothing open for '\]'"),
+        ("[(CONV-RELU)*2-POOL]*2", "one SOFTMAX, at the end"),
+        ("CONV", "one SOFTMAX, at the end"),
+        ("conv-relu", "one SOFTMAX, at the end"),
+        ("CONV5:32-FOO", "'FOO' is none of CONV"),
+        ("(CONV-RELU)*N,SOFTMAX", r"'\*N,SOFTMAX' cannot be read"),
+        ("*2", "nothing to repeat"),
+        ("(CONV-RELU)*1000000000,SOFTMAX", "more than 10,000 layers"),
+        ("((FC)*200)*200,SOFTMAX", "more than 10,000 layers"),
+        (f"FC*{'9' * 5000},SOFTMAX", "more than 10,000 layers"),
+    ],
+)
+def test_patterns_that_cannot_be_read_say_why(text: str, why: str) -> None:
+    with pytest.raises(ShapeError, match=f"create_model: expected a pattern like .*{why}"):
+        create_model(text)
 
 
 def test_the_sizes_of_images() -> None:

@@ -6,6 +6,13 @@ from contextvars import Token
 
 from chainrule.engine import state
 
+_KINDS = ("cpu", "meta", "cuda", "mps", "xpu")
+
+
+def names_device(value: object) -> bool:
+    """Tell whether a first argument of `to` is a device rather than a dtype: "cuda:0", say."""
+    return isinstance(value, str) and value.partition(":")[0] in _KINDS
+
 
 def chosen_device(device: str | None) -> str:
     """Give the device on which a tensor is made: the one asked for, else that of `cr.device`."""
@@ -36,7 +43,7 @@ class device(str):
 
     def __new__(cls, type: str = "cpu") -> device:
         """Check the name."""
-        chosen_device(type)
+        chosen_device(str(type))
         made = super().__new__(cls, type)
         made._tokens = []
         return made

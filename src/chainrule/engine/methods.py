@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, cast
 import numpy as np
 
 from chainrule.engine import state
+from chainrule.engine.device import names_device
 from chainrule.engine.inplace import InPlace, adopted, rewritten
 from chainrule.engine.op import FUNCTIONS, Array
 from chainrule.engine.written import mark
@@ -83,7 +84,7 @@ class Methods(InPlace):
         """Convert to a dtype, given first or by name, or to a tensor's; 'cpu' is the device."""
         me = _tensor(self)
         for value in what:
-            if isinstance(value, str) and value in ("cpu", "meta", "cuda"):
+            if names_device(value):
                 device = value
             else:
                 dtype = value if isinstance(value, type) else getattr(value, "dtype", value)

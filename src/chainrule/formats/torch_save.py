@@ -39,6 +39,13 @@ def save_torch(state: Mapping[str, Any], path: str | os.PathLike[str]) -> None:
     >>> list(load_torch(path))
     ['weight', 'bias']
     """
+    if not isinstance(state, Mapping):
+        raise failure(
+            "save_torch",
+            "tensors by name, such as model.state_dict()",
+            error=KindError,
+            state=type(state),
+        )
     arrays = {str(name): _logical(str(name), value) for name, value in state.items()}
     with replaced(path) as file, zipfile.ZipFile(file, "w") as archive:
         _store(archive, "archive/data.pkl", _pickled(arrays))

@@ -47,8 +47,7 @@ def read_weights(path: str | os.PathLike[str], mapped: bool = False) -> dict[str
     values of safetensors in the file until they are used.  Raises CheckpointError, with the file's
     name, for files that hold no weights or are damaged.
     """
-    with open(path, "rb") as file:
-        start = file.read(512)
+    start = _start(path)
     if is_torch(start):
         return _bare(_tensors(path, load_torch(path)))
     if start.startswith(_LFS):
@@ -56,6 +55,18 @@ def read_weights(path: str | os.PathLike[str], mapped: bool = False) -> dict[str
     if re.match(rb"\s*<(!doctype|html|\?xml)", start, re.IGNORECASE):
         raise CheckpointError(f"{path}: a web page, not weights: the download went wrong")
     return _bare(load_safetensors(path, mapped))
+
+
+def _start(path: Any) -> bytes:
+    """Give a file's first bytes, by which its form is told."""
+    if not isinstance(path, str | os.PathLike):
+        hint = "model.load_state_dict takes tensors by name" if isinstance(path, Mapping) else ""
+        raise failure("weights", "a file's path", error=KindError, hint=hint, path=type(path))
+    with open(path, "rb") as file:
+        start = file.read(512)
+    if not start:
+        raise CheckpointError(f"{path}: the file is empty")
+    return start
 
 
 def _tensors(path: Any, found: Any) -> dict[str, Tensor]:
@@ -223,9 +234,8 @@ def read_about(path: str | os.PathLike[str]) -> dict[str, Any]:
     >>> read_about(path)["model"], read_about(path)["classes"]
     ({'name': 'lenet5', 'options': {'num_classes': 2}}, ['cat', 'dog'])
     """
-    with open(path, "rb") as file:
-        if is_torch(file.read(512)):
-            return {}
+    if is_torch(_start(path)):
+        return {}
     text = read_metadata(Path(path)).get(METADATA)
     try:
         found = json.loads(text) if text else {}

@@ -16,6 +16,7 @@ from chainrule.inspection.costs import multiply_adds, new_values, windows
 from chainrule.nn.conv_map import MapConvolution
 from chainrule.nn.module import Module
 from chainrule.nn.tracing import trace
+from chainrule.ops.arguments import int_tuple
 
 
 class Row(NamedTuple):
@@ -128,7 +129,7 @@ def summary(
     """
     if not isinstance(model, Module):
         raise failure("summary", "a Module", error=KindError, model=type(model))
-    shape = (batch_size, *input_size)
+    shape = (batch_size, *int_tuple(input_size, "summary input_size", bare=False))
     modes = [(module, module.training) for module in model.modules()]
     try:
         with no_grad():

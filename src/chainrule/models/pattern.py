@@ -23,11 +23,13 @@ from chainrule.nn import (
 from chainrule.nn.fusing import Chain, chain
 
 _TOKEN = re.compile(
-    r"\s*(?:(?P<open>[\[(])|(?P<close>[\])])|\*\s*(?P<times>\d+)|(?P<join>[-,])"
+    r"\s*(?:(?P<open>[\[(])|(?P<close>[\])])|\*\s*(?P<times>\d{1,9})|(?P<join>[-,])"
     r"|(?P<word>[A-Za-z]+)(?P<size>\d+(?:x\d+)?)?(?::(?P<setting>[0-9.]+))?(?P<perhaps>\?)?)"
 )
 WORDS = ("CONV", "RELU", "POOL", "FC", "SOFTMAX", "NORM", "LRN", "DROPOUT")
 CLOSING = {"[": "]", "(": ")"}
+MOST = 10_000
+"""Layers that a repetition may make; a slip of the hand would fill the memory."""
 
 
 class Word(NamedTuple):
@@ -44,8 +46,13 @@ def is_pattern(name: str) -> bool:
 
     >>> is_pattern("[(CONV-RELU)*2-POOL]*2-FC,SOFTMAX"), is_pattern("vgg16")
     (True, False)
+    >>> is_pattern("conv5-fc:100"), is_pattern("ResNet-50"), is_pattern("softmax")
+    (True, False, False)
     """
-    return "SOFTMAX" in name.upper() and any(mark in name for mark in "-,[(*")
+    if any(mark in name for mark in "[](),*"):
+        return True
+    words = [re.split(r"[^A-Za-z]", part, maxsplit=1)[0] for part in name.split("-")]
+    return any(word in WORDS or (len(words) > 1 and word.upper() in WORDS) for word in words)
 
 
 def parse(text: str) -> list[Word]:
@@ -71,10 +78,12 @@ def parse(text: str) -> list[Word]:
         elif found["times"]:
             if joined:
                 raise _unreadable(text, f"nothing to repeat before {rest!r}")
-            kept = groups[-1][1]
+            kept, times = groups[-1][1], int(found["times"])
+            if len(last) * times > MOST:
+                raise _unreadable(text, f"more than {MOST:,} layers")
             del kept[len(kept) - len(last) :]
-            kept.extend(last * int(found["times"]))
-            last = last * int(found["times"])
+            last = last * times
+            kept.extend(last)
         elif found["join"]:
             joined = True
         else:

@@ -10,10 +10,11 @@ from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
 from chainrule.engine.device import device
-from chainrule.errors import CheckpointError, ShapeError, failure
+from chainrule.errors import CheckpointError, KindError, ShapeError, expect, failure
 from chainrule.formats.weights import load_weights, read_about
 from chainrule.models.pattern import PatternNet, is_pattern
 from chainrule.nn.module import Module
+from chainrule.ops.arguments import integer
 
 Builder = TypeVar("Builder", bound=Callable[..., Module])
 
@@ -90,7 +91,7 @@ def create_model(
     Without `num_classes` and `in_channels` the network has those for which it was made: LeNet-5
     ten classes of grey digits, those for ImageNet 1000 of colour photographs.  Initial values come
     from the global generator (`cr.manual_seed`).  Raises ValueError for an unknown name, with the
-    nearest known ones.
+    nearest known ones, and for less than one class or channel.
 
     >>> import chainrule as cr
     >>> cr.create_model("lenet5", num_classes=3).fc2
@@ -106,6 +107,11 @@ did you mean 'vgg16', 'vgg19', 'vgg13'?
     """
     sizes = {"num_classes": num_classes, "in_channels": in_channels}
     given = {key: value for key, value in sizes.items() if value is not None}
+    if not isinstance(name, str):
+        raise failure("create_model", "a network's name", error=KindError, name=name)
+    for key, count in given.items():
+        known = integer(count, f"create_model: {key}")
+        expect(known >= 1, "create_model", f"{key} of at least 1", value=known)
     build = partial(PatternNet, name) if is_pattern(name) else find(name).build
     model = build(**given, **options)
     # What save_weights writes into the file, so that the network can be built from it.
@@ -154,7 +160,7 @@ def find(name: str, asked: str = "create_model") -> Entry:
     """
     entry = MODELS.get(name)
     if entry is None:
-        near = difflib.get_close_matches(str(name), MODELS, n=3, cutoff=0.5)
+        near = difflib.get_close_matches(str(name).lower(), MODELS, n=3, cutoff=0.5)
         known = ", ".join(map(repr, near or list_models()))
         hint = f"did you mean {known}?" if near else f"there are {known}"
         raise failure(asked, "a known model", error=ShapeError, hint=hint, name=name)

@@ -7,6 +7,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from chainrule.engine.device import names_device
 from chainrule.engine.promotion import as_dtype
 from chainrule.engine.tensor import Handle, Tensor
 from chainrule.errors import ChainruleError, KindError, failure
@@ -300,7 +301,7 @@ class Module(metaclass=Built):
     def to(self, *what: Any, dtype: Any = None, device: str | None = None) -> Self:
         """Convert all floating-point parameters and buffers, in place; 'cpu' is the device."""
         for value in what:
-            if isinstance(value, str) and value in ("cpu", "meta", "cuda"):
+            if names_device(value):
                 device = value
             else:
                 dtype = value if isinstance(value, type) else getattr(value, "dtype", value)
