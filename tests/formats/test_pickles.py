@@ -93,6 +93,21 @@ def test_every_way_to_call_is_refused(text: bytes) -> None:
         read_pickle(io.BytesIO(text), {})
 
 
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        (b"\x80\x04cbuiltins\nset\n)}X\x01\x00\x00\x00aK\x01s\x92.", "with named arguments"),
+        (b"\x80\x04K\x01K\x02\x93.", "a name that is no text"),
+        (b"\x80\x02cbuiltins\nset\nK\x01R.", "arguments that are no tuple"),
+        (b"\x80\x02K\x01)R.", "a value of its own, not a name"),
+    ],
+)
+def test_calls_that_data_does_not_make_are_refused(text: bytes, why: str) -> None:
+    """Of names, too, whose functions are known."""
+    with pytest.raises(CheckpointError, match=why):
+        read_pickle(io.BytesIO(text), {})
+
+
 def test_a_name_that_is_not_called_is_only_a_name() -> None:
     assert str(read_pickle(io.BytesIO(b"cos\nsystem\n."), {})) == "os.system"
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -89,6 +90,37 @@ def test_damaged_files_are_named(tmp_path: Path, cut: int) -> None:
         load_safetensors(path)
     assert str(path) in str(caught.value)
     assert f"{len(content)} bytes" in str(caught.value)
+
+
+HEADERS = {
+    "a hole between two": ('"a": F32[2]@0-8, "b": F32[2]@12-20', "'b' begins at 12, not at 8"),
+    "a hole before all": ('"a": F32[4]@4-20', "'a' begins at 4, not at 0"),
+    "two in one place": ('"a": F32[4]@0-16, "b": F32[4]@4-20', "'b' begins at 4, not at 16"),
+    "bytes of nobody": ('"a": F32[4]@0-16', "16 bytes of data are announced and 20 are there"),
+    "more than there is": ('"a": F32[6]@0-24', "24 bytes of data are announced and 20 are there"),
+    "too few for the shape": ('"a": F32[6]@0-20', r"'a' has 20 bytes for the shape \(6,\)"),
+    "a name twice": ('"a": F32[5]@0-20, "a": F32[5]@0-20', "a name is there twice"),
+    "a negative size": ('"a": F32[-5]@0--20', "sizes of 'a' are no whole numbers"),
+    "an end before the beginning": ('"a": F32[0]@20-0', "'a' has -20 bytes"),
+    "half a size": ('"a": F32[2.5]@0-20', "sizes of 'a' are no whole numbers"),
+    "text for a size": ('"a": F32["5"]@0-20', "sizes of 'a' are no whole numbers"),
+    "metadata of numbers": ('"__metadata__": {"n": 1}, "a": F32[5]@0-20', "that is not text"),
+}
+
+
+@pytest.mark.parametrize("mapped", [False, True])
+@pytest.mark.parametrize("case", HEADERS)
+def test_every_number_of_the_header_is_checked(case: str, mapped: bool, tmp_path: Path) -> None:
+    """Twenty bytes of data, and a header that tells something else."""
+    short, why = HEADERS[case]
+    tensor = r'{"dtype": "\1", "shape": \2, "data_offsets": [\3, \4]}'
+    entries = re.sub(r"(F32)(\[.*?\])@(\d+)-(-?\d+)", tensor, short)
+    header = f"{{{entries}}}".encode()
+    assert json.loads(header)
+    path = tmp_path / "w"
+    path.write_bytes(len(header).to_bytes(8, "little") + header + bytes(20))
+    with pytest.raises(CheckpointError, match=why):
+        load_safetensors(path, mapped)
 
 
 def test_other_files_are_refused(tmp_path: Path) -> None:
