@@ -145,11 +145,17 @@ class PadBorder(Op):
                 left, right = max(a, 0), len(source) - max(b, 0)
                 gx = xp.zeros_like(gy, shape=(*gy.shape[:d], shape[d], *gy.shape[d + 1 :]))
                 gx[part(d, source[left:right])] = gy[part(d, slice(left, right))]
-                # The borders are narrow, and several of their elements may have one source.
-                for i in (*range(left), *range(right, len(source))):
-                    gx[part(d, source[i])] += gy[part(d, i)]
+                for border in (slice(0, left), slice(right, len(source))):
+                    self._add_border(gx, gy, d, source, border)
                 gy = gx
         return (gy,)
+
+    def _add_border(self, gx: Array, gy: Array, d: int, source: list[int], at: slice) -> None:
+        """Add a border's gy where its values came from: places of their own, or one for all."""
+        places, g = source[at], gy[part(d, at)]
+        if self.mode == "replicate" and places:
+            places, g = places[:1], g.sum(axis=d, keepdims=True, dtype=g.dtype)
+        gx[part(d, places)] += g
 
     def sources(self, n: int, a: int, b: int) -> list[int]:
         """Give for each place along a padded axis of n elements where its value comes from."""
