@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from math import prod, sqrt
+from math import log, prod, sqrt
 from typing import Any
 
 import numpy as np
@@ -70,7 +70,6 @@ for _kind, _name in {
     rounding.Abs: "Abs",
     matmul.Matmul: "MatMul",
     unary.Exp: "Exp",
-    unary.Log: "Log",
     unary.Sqrt: "Sqrt",
     unary.Reciprocal: "Reciprocal",
     unary.Sin: "Sin",
@@ -235,6 +234,12 @@ def _power(w: Writer, c: Call) -> str:
 @writes(unary.Square)
 def _square(w: Writer, c: Call) -> str:
     return w.add("Mul", [*c.inputs, *c.inputs], c)
+
+
+@writes(unary.Log)
+def _log(w: Writer, c: Call) -> str:
+    natural = w.add("Log", c.inputs, c)
+    return natural if c.op.base is None else w.add("Div", [natural, w.number(log(c.op.base))], c)
 
 
 @writes(unary.Rsqrt)
