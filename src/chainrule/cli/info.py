@@ -11,7 +11,7 @@ import typer
 
 from chainrule.formats.safetensors import read_metadata, read_shapes
 from chainrule.formats.torch_files import is_torch
-from chainrule.formats.weights import METADATA, read_about, read_weights
+from chainrule.formats.weights import METADATA, first_bytes, read_about, read_weights
 
 File = Annotated[
     Path, typer.Argument(metavar="FILE", help="Weights: safetensors, or PyTorch's .pt or .pth.")
@@ -48,9 +48,7 @@ def info(file: File, as_json: As = False, tensors: All = False) -> None:
 
 
 def _read(file: Path) -> dict[str, Any]:
-    with open(file, "rb") as opened:
-        torch = is_torch(opened.read(512))
-    if torch:
+    if is_torch(first_bytes(file)):
         state = read_weights(file)
         shapes: dict[str, Any] = {k: (str(v.dtype), v.shape) for k, v in state.items()}
         return {"form": "PyTorch", "about": {}, "metadata": {}, "tensors": shapes}

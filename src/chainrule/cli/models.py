@@ -17,7 +17,7 @@ Part = Annotated[str, typer.Argument(metavar="[TEXT]", help="Show names that con
 
 def models(text: Part = "", as_json: As = False) -> None:
     """List the networks: name, images, parameters, published error, first line."""
-    found = {name: _about(entry) for name, entry in MODELS.items() if text in name}
+    found = {name: _about(entry) for name, entry in MODELS.items() if text.lower() in name}
     if as_json:
         typer.echo(json.dumps(found, indent=2))
         return

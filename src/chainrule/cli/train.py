@@ -11,7 +11,7 @@ import typer
 from chainrule.cli.main import Interrupted
 from chainrule.cli.progress import ProgressDisplay
 from chainrule.errors import KindError, ShapeError
-from chainrule.models.registry import input_size
+from chainrule.models.registry import find
 from chainrule.training.config import TrainConfig, recipe
 from chainrule.training.task import TrainTask
 
@@ -73,7 +73,7 @@ def train(
     if nesterov is None and momentum == 0:
         nesterov = False  # it needs a momentum; who asks for it without one gets an error
     try:
-        input_size(model)  # an unknown name is found before the data is read
+        find(model, "MODEL")  # an unknown name is found before the data is read
         config = recipe(
             data,
             model=model,

@@ -47,7 +47,7 @@ def read_weights(path: str | os.PathLike[str], mapped: bool = False) -> dict[str
     values of safetensors in the file until they are used.  Raises CheckpointError, with the file's
     name, for files that hold no weights or are damaged.
     """
-    start = _start(path)
+    start = first_bytes(path)
     if is_torch(start):
         return _bare(_tensors(path, load_torch(path)))
     if start.startswith(_LFS):
@@ -57,8 +57,8 @@ def read_weights(path: str | os.PathLike[str], mapped: bool = False) -> dict[str
     return _bare(load_safetensors(path, mapped))
 
 
-def _start(path: Any) -> bytes:
-    """Give a file's first bytes, by which its form is told."""
+def first_bytes(path: Any) -> bytes:
+    """Give a file's first bytes, by which its form is told; CheckpointError for an empty one."""
     if not isinstance(path, str | os.PathLike):
         hint = "model.load_state_dict takes tensors by name" if isinstance(path, Mapping) else ""
         raise failure("weights", "a file's path", error=KindError, hint=hint, path=type(path))
@@ -234,7 +234,7 @@ def read_about(path: str | os.PathLike[str]) -> dict[str, Any]:
     >>> read_about(path)["model"], read_about(path)["classes"]
     ({'name': 'lenet5', 'options': {'num_classes': 2}}, ['cat', 'dog'])
     """
-    if is_torch(_start(path)):
+    if is_torch(first_bytes(path)):
         return {}
     text = read_metadata(Path(path)).get(METADATA)
     try:

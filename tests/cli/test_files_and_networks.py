@@ -1,0 +1,70 @@
+"""`chainrule info`, `models` and `summary`: what they tell, and of wrong files and names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import chainrule as cr
+from tests.cli.test_cli import Run, fails, run  # noqa: F401
+
+
+def test_info_of_both_forms(run: Run, tmp_path: Path) -> None:  # noqa: F811
+    model = cr.create_model("lenet5", 3)
+    cr.save_weights(model, tmp_path / "w.safetensors", classes=["a", "b", "c"])
+    cr.save_torch(model.state_dict(), tmp_path / "w.pth")
+    told = run("info", tmp_path / "w.safetensors", "--tensors")
+    assert told.code == 0
+    assert "safetensors, 10 tensors, 61,111 values" in told.out
+    assert "network: lenet5(num_classes=3)" in told.out
+    assert 'classes: ["a", "b", "c"]' in told.out
+    assert "  fc2.weight  F32  3x84\n" in told.out
+    told = run("info", tmp_path / "w.pth")
+    assert "PyTorch, 10 tensors, 61,111 values" in told.out
+
+
+def test_info_of_what_holds_no_weights(run: Run, tmp_path: Path) -> None:  # noqa: F811
+    (tmp_path / "empty.pth").touch()
+    (tmp_path / "text.pth").write_text("not weights")
+    fails(run("info", tmp_path), 1, str(tmp_path), "Is a directory")
+    fails(run("info", tmp_path / "absent"), 1, "absent", "No such file")
+    fails(run("info", tmp_path / "empty.pth"), 1, "empty.pth: the file is empty")
+    fails(run("info", tmp_path / "text.pth"), 1, "text.pth: not a whole safetensors file")
+
+
+def test_models_by_a_part_of_their_names(run: Run) -> None:  # noqa: F811
+    told = run("models", "ResNet1")
+    assert [line.split()[0] for line in told.out.splitlines() if line[0] != " "] == [
+        "resnet101",
+        "resnet110",
+        "resnet152",
+        "resnet18",
+    ]
+    missed = run("models", "xyz")
+    assert (missed.code, missed.err) == (1, "no name contains 'xyz'\n")
+
+
+def test_summary_of_a_network_and_of_a_pattern(run: Run) -> None:  # noqa: F811
+    assert "61,706 (246.82 kB)" in run("summary", "lenet5").out
+    assert "3x8x8" in run("summary", "CONV-POOL-SOFTMAX", "--input", "3x8x8").out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("nonsense",), "create_model: expected a known model; got name 'nonsense'"),
+        (("Resnet51",), "did you mean 'resnet56', 'resnet50'"),
+        (("[(CONV-RELU)*2-POOL",), "no ']' for the last '['"),
+        (("vgg16", "--input", "abc"), "--input: expected channels, height and width, as 3x224x224"),
+        (("vgg16", "--input", "3x-5x10"), "--input: expected channels, height and width"),
+        (("vgg16", "--input", "3x10x10"), "VGG: expected images of at least 32x32"),
+        (("lenet5", "--set", "a=1"), "--set: expected an option of lenet5: "),
+    ],
+)
+def test_summaries_that_cannot_be(run: Run, arguments: tuple[str, ...], said: str) -> None:  # noqa: F811
+    fails(run("summary", *arguments), 1, said)
+
+
+def test_training_an_unknown_network(run: Run) -> None:  # noqa: F811
+    fails(run("train", "nonsense"), 2, "MODEL: expected a known model; got name 'nonsense'")
