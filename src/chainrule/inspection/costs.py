@@ -93,5 +93,7 @@ def _ranges(x: Spec, output: Spec) -> tuple[Window, ...] | None:
         size, count = int(n or 0), int(m or 1)
         if count == 1 and size > 1:
             return None
-        found.append(Window(-(-size // count), max(1, size // count)))
+        ends = [(i * size // count, -(-(i + 1) * size // count)) for i in range(count)]
+        extent = max(end - begin for begin, end in ends)
+        found.append(Window(extent, max(1, size // count)))
     return tuple(found)
