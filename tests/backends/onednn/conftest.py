@@ -51,7 +51,7 @@ collect_ignore = sorted(
 )
 
 
-AVX512_ONLY = {"LocalResponseNorm"}
+AVX512_ONLY = {"LocalResponseNorm"} | (set() if KERNELS else {"Softmax", "LogSoftmax"})
 """Pairs that the library computes by a slow reference on other processors: declined there."""
 
 
