@@ -64,14 +64,16 @@ def _described(name: str, array: Array, model: ModelProto) -> TensorProto:
     return tensor
 
 
-def _laid_out(model: ModelProto, state: Mapping[str, Array], location: str) -> list[bytes | Array]:
+def _laid_out(
+    model: ModelProto, state: Mapping[str, Array], location: str
+) -> list[bytes | memoryview]:
     """Describe where each tensor lies in the file beside the model, and give the file's parts."""
-    parts: list[bytes | Array] = []
+    parts: list[bytes | memoryview] = []
     offset = 0
     for name, array in state.items():
         gap = -offset % ALIGNMENT
         values = np.ascontiguousarray(array.astype(array.dtype.newbyteorder("<"), copy=False))
-        parts += [bytes(gap), values.reshape(-1).view(np.uint8)]
+        parts += [bytes(gap), values.reshape(-1).view(np.uint8).data]
         tensor = _described(name, array, model)
         tensor.data_location = TensorProto.EXTERNAL
         where = {"location": location, "offset": offset + gap, "length": values.nbytes}
