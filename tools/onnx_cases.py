@@ -64,7 +64,12 @@ def _shown(node: Any) -> str:
 def _run(network: Any, inputs: Any) -> list[Any]:
     with cr.no_grad():
         found = network(*[cr.tensor(_array(value)) for value in inputs])
-    return [y.numpy() for y in (found if isinstance(found, tuple) else (found,))]
+    return [_numpy(y) for y in (found if isinstance(found, tuple) else (found,))]
+
+
+def _numpy(value: Any) -> Any:
+    """Give a tensor's array, or those of a list."""
+    return [_numpy(item) for item in value] if isinstance(value, list) else value.numpy()
 
 
 def _array(value: Any) -> Any:
@@ -76,6 +81,9 @@ def _compare(found: list[Any], expected: Any, rtol: float, atol: float) -> None:
     if len(found) != len(expected):
         raise AssertionError(f"{len(found)} outputs, expected {len(expected)}")
     for ours, theirs in zip(found, expected, strict=True):
+        if isinstance(theirs, list):
+            _compare(ours, theirs, rtol, atol)
+            continue
         wanted = np.asarray(_array(theirs))
         if ours.dtype != wanted.dtype or ours.shape != wanted.shape:
             raise AssertionError(

@@ -161,7 +161,7 @@ def described(
     """Make the reader's node, and give what its `check` finds not supported."""
     made = Node(
         kind=node.op_type,
-        name=node.name or (node.output[0] if node.output else ""),
+        name=node.name or next(filter(None, node.output), ""),
         version=schema.since_version,
         attributes=values,
         wanted=tuple(bool(name) for name in node.output),

@@ -10,7 +10,7 @@ import numpy as np
 
 from chainrule.engine.tensor import Tensor
 from chainrule.errors import DataError
-from chainrule.formats.onnx.reading.table import Node, like, number, reads, refuse
+from chainrule.formats.onnx.reading.table import Node, like, number, reads
 from chainrule.nn import functional as F
 from chainrule.ops.binary import fmod
 from chainrule.ops.bitwise import (
@@ -162,6 +162,4 @@ def _bit_shift(n: Node, a: Tensor, b: Tensor) -> Tensor:
     shift: Any = {"LEFT": bitwise_left_shift, "RIGHT": bitwise_right_shift}.get(n.get("direction"))
     if shift is None:
         raise DataError(f"onnx: {n}: direction {n.get('direction')!r}; it is LEFT or RIGHT")
-    if a.dtype.kind != "u":
-        raise refuse(n, f"shifting {a.dtype}")
     return cast(shift(a, b), a.dtype)

@@ -20,6 +20,7 @@ from chainrule.ops.repeat import repeat_interleave
 from chainrule.ops.rounding import round as rounded
 from chainrule.ops.select import clamp, maximum, minimum
 from chainrule.ops.shape import reshape
+from chainrule.ops.slicing import narrow
 
 BYTES = (np.dtype(np.int8), np.dtype(np.uint8))
 
@@ -40,7 +41,7 @@ def along(n: Node, values: Tensor, x: Tensor) -> Tensor:
     axis = axis_of(n, n.get("axis", 1), x.ndim)
     if block:
         wide = repeat_interleave(values, block, axis)
-        return wide.narrow(axis, 0, x.shape[axis])
+        return narrow(wide, axis, 0, x.shape[axis])
     if values.ndim != 1 or values.shape[0] != x.shape[axis]:
         raise DataError(f"onnx: {n}: scales of {values.shape} for axis {axis} of {x.shape}")
     return reshape(values, [-1 if i == axis else 1 for i in range(x.ndim)])
