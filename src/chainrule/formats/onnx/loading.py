@@ -216,7 +216,8 @@ class _Assembly:
             return
         self.inner = []
         values, unknown = attributes(node, schema, builder.store, self._graph)
-        made, refused = described(node, reader, schema, values, builder.owner)
+        read = tuple(name if name in builder.roles else "" for name in node.output)
+        made, refused = described(node, reader, schema, values, read, builder.owner)
         for what in (*unknown, *([f"{node.op_type}: {refused}"] if refused else [])):
             builder.problems.add(what, where)
         if node.op_type == "Constant":
@@ -233,8 +234,8 @@ class _Assembly:
             if place < len(inputs):
                 inputs[place] = self._statistic(inputs[place])
         captures = frozenset(name for program in self.inner for name in program.free())
-        outputs = tuple(node.output)
-        return Step(made, reader.run, tuple(inputs), outputs, captures, reader.scoped)
+        read = tuple(name if name in self.builder.roles else "" for name in node.output)
+        return Step(made, reader.run, tuple(inputs), read, captures, reader.scoped)
 
     def _graph(self, graph: GraphProto) -> Program:
         outer, program = self.inner, self.builder.program(graph)

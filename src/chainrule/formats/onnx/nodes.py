@@ -156,15 +156,23 @@ def check_counts(node: NodeProto, schema: Schema) -> None:
 
 
 def described(
-    node: NodeProto, reader: Reader, schema: Schema, values: dict[str, Any], owner: Any
+    node: NodeProto,
+    reader: Reader,
+    schema: Schema,
+    values: dict[str, Any],
+    read: tuple[str, ...],
+    owner: Any,
 ) -> tuple[Node, str | None]:
-    """Make the reader's node, and give what its `check` finds not supported."""
+    """Make the reader's node, and give what its `check` finds not supported.
+
+    `read` has the outputs' names, those that nobody reads left empty.
+    """
     made = Node(
         kind=node.op_type,
         name=node.name or next(filter(None, node.output), ""),
         version=schema.since_version,
         attributes=values,
-        wanted=tuple(bool(name) for name in node.output),
+        wanted=tuple(map(bool, read)),
         owner=owner,
     )
     return made, reader.check(made) if reader.check is not None else None

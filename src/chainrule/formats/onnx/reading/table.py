@@ -25,7 +25,7 @@ class Node:
     name: str
     version: int  # since when the operator means what it means here
     attributes: dict[str, Any]
-    wanted: tuple[bool, ...]  # which outputs have a name
+    wanted: tuple[bool, ...]  # which outputs somebody reads
     owner: Any = None  # the module, whose mode decides for batch norm and dropout
     constant: tuple[bool, ...] = ()  # which inputs stand in the file
     domain: str = ""
