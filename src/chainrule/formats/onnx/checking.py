@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import onnx
@@ -54,6 +55,8 @@ def versions(model: ModelProto) -> dict[str, int]:
 
     A model without any is of the first.
     """
+    notes = [text for entry in model.metadata_props for text in (entry.key, entry.value)]
+    _check_texts("onnx.load", [*(entry.domain for entry in model.opset_import), *notes])
     found = {plain(entry.domain): int(entry.version) for entry in model.opset_import}
     opset = found.setdefault("", 1) if not found else found.get("", OLDEST)
     newest = onnx.defs.onnx_opset_version()
@@ -75,6 +78,7 @@ def check_graph(graph: GraphProto, around: frozenset[str] = frozenset(), depth: 
     where = f"onnx.load: graph {graph.name!r}"
     if depth > DEEPEST:
         raise DataError(f"{where}: more than {DEEPEST} graphs within each other")
+    _check_texts(where, _texts(graph))
     stored = [one.name for one in graph.initializer]
     twice = {name for name in stored if stored.count(name) > 1} if len(set(stored)) < len(
         stored
@@ -99,6 +103,27 @@ def check_graph(graph: GraphProto, around: frozenset[str] = frozenset(), depth: 
         raise DataError(
             f"{where}: no node makes the outputs {lost}" if lost else f"{where}: no outputs"
         )
+
+
+def _texts(graph: GraphProto) -> Iterator[object]:
+    """Give all names in a graph, but those of the graphs inside it."""
+    for value in (*graph.input, *graph.output):
+        yield value.name
+        yield from (size.dim_param for size in value.type.tensor_type.shape.dim)
+    for stored in graph.initializer:
+        yield stored.name
+        yield from (text for entry in stored.external_data for text in (entry.key, entry.value))
+    for node in graph.node:
+        yield from (*node.input, *node.output, node.name, node.op_type, node.domain)
+        for attribute in node.attribute:
+            yield from (attribute.name, attribute.ref_attr_name)
+
+
+def _check_texts(where: str, texts: Iterable[object]) -> None:
+    """Refuse names that are no text: the parser hands on what is not UTF-8 as bytes."""
+    for text in texts:
+        if not isinstance(text, str):
+            raise DataError(f"{where}: a name is no text: {text!r}")
 
 
 def _check_node(

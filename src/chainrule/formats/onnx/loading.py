@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterable
 
 import onnx.inliner
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto
@@ -235,7 +236,16 @@ class _Assembly:
                 inputs[place] = self._statistic(inputs[place])
         captures = frozenset(name for program in self.inner for name in program.free())
         read = tuple(name if name in self.builder.roles else "" for name in node.output)
-        return Step(made, reader.run, tuple(inputs), read, captures, reader.scoped)
+        layer = self._layer(node, inputs)
+        return Step(made, reader.run, tuple(inputs), read, captures, reader.scoped, layer)
+
+    def _layer(self, node: NodeProto, inputs: Iterable[str]) -> str:
+        """Give the path of the module that a node belongs to, by its parameters or its name."""
+        paths = [self.program.bound[name] for name in inputs if name in self.program.bound]
+        if paths:
+            return paths[0].rpartition(".")[0]
+        named = node.name.rpartition("/")[0]
+        return named if named in self.builder.owner.groups else ""
 
     def _graph(self, graph: GraphProto) -> Program:
         outer, program = self.inner, self.builder.program(graph)

@@ -26,7 +26,8 @@ class Input:
         if isinstance(value, np.generic):
             value = np.asarray(value)
         x = as_tensor(value, f"input {self.name!r}")
-        if self.dtype is not None and x.dtype != self.dtype:
+        both = x.dtype.kind == "f" and self.dtype is not None and self.dtype.kind == "f"
+        if self.dtype is not None and x.dtype != self.dtype and not both:  # double() takes float64
             raise failure(
                 "OnnxModule", f"{self.dtype} for the input {self.name!r}", error=KindError,
                 hint=f"convert it: x.to(cr.{self.dtype})", input=x,
@@ -60,6 +61,7 @@ class OnnxModule(Module):
         self._inputs = inputs
         self.program = Program([], [], {}, {}, [], self)
         self._places: dict[str, tuple[Module, str]] = {}
+        self.groups: set[str] = set()  # the paths of the modules in it
 
     def forward(self, *inputs: Any, **named: Any) -> Any:
         """Run the graph.
@@ -100,6 +102,7 @@ class OnnxModule(Module):
         else:
             module.register_buffer(leaf, value)
         self._places[path] = module, leaf
+        self.groups.update(".".join(folders[: i + 1]) for i in range(len(folders)))
         return path
 
     def _free(self, name: str) -> str:

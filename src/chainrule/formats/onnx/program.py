@@ -13,6 +13,7 @@ from chainrule.formats.onnx.common import UnsupportedOperator
 from chainrule.formats.onnx.reading.table import Node
 
 Values = dict[str, Any]
+SIZES = ("Shape", "Size")  # what reads no values
 
 
 @dataclass
@@ -25,6 +26,7 @@ class Step:
     outputs: tuple[str, ...]
     captures: frozenset[str] = frozenset()  # what graphs inside it read from around it
     scoped: bool = False  # whether it is handed the values around it
+    layer: str = ""  # the path of the module whose parameters it reads
     second: Node | None = None  # the neighbour that runs with it
     drop: tuple[str, ...] = ()
 
@@ -81,18 +83,30 @@ class Program:
         for name, path in self.bound.items():
             values[name] = self.owner.state_of(path)
         values.update(given)
-        tracing = state.TRACER.get() is not None
-        if not tracing and not state.ANOMALY.get():
+        if state.TRACER.get() is None and not state.ANOMALY.get():
             for step in self.fused:
                 step(values)
-        else:  # each operator by itself, under its own name
-            for step in self.steps:
-                before = state.LAYER.set(step.node.name)
-                try:
-                    step(values)
-                finally:
-                    state.LAYER.reset(before)
+        else:
+            self._run_apart(values, {*(scope or {}), *given, *self.bound})
         return [values[name] for name in self.outputs]
+
+    def _run_apart(self, values: Values, live: set[str]) -> None:
+        """Run each operator by itself, in the layer of its name, and sizes beside the graph."""
+        for step in self.steps:
+            reads = any(name in live for name in (*step.inputs, *step.captures))
+            if reads and step.node.kind not in SIZES:
+                live.update(step.outputs)
+                tracer = state.TRACER.get()
+            else:
+                tracer = None  # what depends on shapes alone is no part of the graph
+            around = state.LAYER.get()
+            path = ".".join(filter(None, (around, step.layer)))
+            before, traced = state.LAYER.set(path), state.TRACER.set(tracer)
+            try:
+                step(values)
+            finally:
+                state.LAYER.reset(before)
+                state.TRACER.reset(traced)
 
 
 Fused = Callable[..., Any]

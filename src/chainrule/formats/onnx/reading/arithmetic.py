@@ -127,8 +127,9 @@ def _folded(function: Function, n: Node, *inputs: Tensor) -> Tensor:
     return total
 
 
-for _name, _function in (("Sum", add), ("Max", maximum), ("Min", minimum)):
-    reads(_name, since="6 8 12 13")(partial(_folded, _function))
+reads("Sum", since="6 8 13")(partial(_folded, add))
+reads("Max", since="6 8 12 13")(partial(_folded, maximum))
+reads("Min", since="6 8 12 13")(partial(_folded, minimum))
 
 
 @reads("Mean", since="6 8 13")

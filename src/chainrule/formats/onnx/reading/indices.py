@@ -67,7 +67,8 @@ def _gather_nd(n: Node, x: Tensor, indices: Tensor) -> Tensor:
     return reshape(found, (*indices.shape[:-1], *inner))
 
 
-@reads("ScatterElements", "Scatter", since="9 11 13 16 18")
+@reads("Scatter", since="9 11")
+@reads("ScatterElements", since="11 13 16 18")
 def _scatter_elements(n: Node, x: Tensor, indices: Tensor, updates: Tensor) -> Tensor:
     """Put elements at places along one axis, or add, multiply, compare them there."""
     axis = axis_of(n, n.get("axis"), x.ndim)
