@@ -74,8 +74,6 @@ def _resize(n: Node, x: Tensor, *rest: Tensor | None) -> Tensor:
         half = len(part) // 2
         for i, axis in enumerate(along):
             wanted[axis] = wanted[axis]._replace(start=part[i], end=part[half + i])
-    if n.version == 10 and any(a.scale < 1 for a in wanted.values()):
-        rule = rule._replace(rounding="ceil")  # as onnxruntime reads what the standard left open
     return resize(n, x, rule, wanted, n.get("extrapolation_value", 0.0))
 
 
@@ -125,7 +123,9 @@ def resize(n: Node, x: Tensor, rule: Rule, wanted: dict[int, Axis], beyond: floa
             shape = [-1 if i == axis else 1 for i in range(x.ndim)]
             lost = lost | ((places < 0) | (places > a.size - 1)).reshape(shape)
         if rule.mode == "nearest":
-            chosen = np.clip(_nearest(places, rule.rounding), 0, a.size - 1)
+            # of opset 10, which leaves it open, onnxruntime's reading
+            rounding = "ceil" if n.version == 10 and a.scale < 1 else rule.rounding
+            chosen = np.clip(_nearest(places, rounding), 0, a.size - 1)
             x = index_select(x, axis, Tensor(chosen.astype(np.int64)))
             continue
         need_floating(n, x)
@@ -166,6 +166,11 @@ def _as_ours(n: Node, x: Tensor, rule: Rule, wanted: dict[int, Axis]) -> Tensor 
     if any(a.size != a.wanted or a.scale != 1 for a in rest) or min(x.shape) < 1:
         return None
     single = rule.where == "pytorch_half_pixel" and min(a.wanted for a in spatial) == 1
+    whole = all(a.wanted % a.size == 0 or a.size % a.wanted == 0 for a in spatial)
+    if rule.mode == "nearest" and not whole:  # at ties each rounds in its own way
+        return None
+    if n.version == 10 and any(a.scale < 1 for a in spatial):
+        return None
     if single or (kind[0] == "bicubic" and (x.ndim != 4 or rule.slope != -0.75)):
         return None
     mode, corners = kind
@@ -183,14 +188,15 @@ def _as_ours(n: Node, x: Tensor, rule: Rule, wanted: dict[int, Axis]) -> Tensor 
 
 
 def _places(a: Axis, how: str) -> Array:
-    """Give where each new place lies among the old ones."""
-    i = np.arange(a.wanted, dtype=np.float64)
-    length = a.scale * a.size
-    half = (i + 0.5) / a.scale - 0.5
+    """Give where each new place lies among the old ones, in float32: at ties rounding decides."""
+    i = np.arange(a.wanted, dtype=np.float32)
+    scale = np.float32(a.scale)
+    length = scale * np.float32(a.size)
+    half = (i + np.float32(0.5)) / scale - np.float32(0.5)
     if how == "align_corners":
         return i * 0 if length == 1 or a.wanted == 1 else i * (a.size - 1) / (length - 1)
     if how == "asymmetric":
-        return i / a.scale
+        return np.asarray(i / scale)
     if how == "tf_crop_and_resize":
         span = (a.end - a.start) * (a.size - 1)
         steps = i * 0 + span / 2 if length == 1 else i * span / (length - 1)
@@ -199,7 +205,7 @@ def _places(a: Axis, how: str) -> Array:
         return i * 0 - 0.5 if length == 1 else half
     if how == "half_pixel_symmetric":
         return np.asarray(a.size / 2 * (1 - a.wanted / length) + half)
-    return half
+    return np.asarray(half)
 
 
 def _nearest(places: Array, rounding: str) -> Array:
