@@ -1,11 +1,14 @@
 """The node cases that the package onnx generates, run through our reader.
 
-`python -m tools.onnx_cases` runs them all and writes the page docs/onnx.md anew, between its marks.
+`python -m tools.onnx_cases` runs them all and writes the list in docs/onnx.md anew; `--check` only
+runs them, `-v` prints every case.
 """
 
 from __future__ import annotations
 
+import re
 import sys
+import textwrap
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +22,7 @@ from onnx.backend.test.loader import load_model_tests
 import chainrule as cr
 
 PAGE = Path(__file__).parents[1] / "docs" / "onnx.md"
+KINDS = ("passed", "refused", "wrong")
 BEGIN, END = "<!-- cases -->", "<!-- end of cases -->"
 
 
@@ -98,12 +102,57 @@ def run_all() -> list[Outcome]:
         return [run(case) for case in cases()]
 
 
+def counts(outcomes: list[Outcome]) -> dict[str, int]:
+    """Count how many passed, were refused and went wrong."""
+    return {kind: sum(o.result == kind for o in outcomes) for kind in KINDS}
+
+
+def listed(outcomes: list[Outcome]) -> str:
+    """Write the page's generated part: the version, the counts, the cases by operator."""
+    total = counts(outcomes)
+    lines = [
+        f"Of the {len(outcomes)} cases of onnx {onnx.__version__}, {total['passed']} pass, "
+        f"{total['refused']} are refused and {total['wrong']} are wrong."
+    ]
+    for kind, title in (("passed", "Passed"), ("refused", "Refused")):
+        lines += ["", f"### {title}", ""]
+        found: dict[str, list[str]] = {}
+        for one in outcomes:
+            if one.result == kind:
+                found.setdefault(_group(one), []).append(one.name.removeprefix("test_"))
+        for group in sorted(found, key=str.lower):
+            names = ", ".join(found[group])
+            text = f"- {group} ({len(found[group])}): {names}"
+            lines += textwrap.wrap(
+                text, 110, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False
+            )
+    return "\n".join(lines)
+
+
+def _group(one: Outcome) -> str:
+    """Give the heading of a case: its operators, and why it is refused in a few words."""
+    if one.result != "refused":
+        return one.operators
+    why = one.why.removeprefix("onnx.load: ").removeprefix("not supported: ")
+    why = re.sub(r", \d+ x: [^;]*", "", why)  # the nodes, which the case's name tells
+    why = re.sub(r"onnx: node '[^']*' \([^)]*\): ", "", why).split("; in node")[0]
+    why = why.removesuffix(" is not supported").split(": convert it")[0]
+    return f"{one.operators}; {why}"
+
+
+def page(outcomes: list[Outcome]) -> str:
+    """Give the page with its generated part anew."""
+    text = PAGE.read_text("utf-8")
+    head, _, rest = text.partition(BEGIN)
+    _, _, tail = rest.partition(END)
+    return f"{head}{BEGIN}\n\n{listed(outcomes)}\n\n{END}{tail}"
+
+
 if __name__ == "__main__":
-    outcomes = run_all()
-    for one in outcomes:
+    found = run_all()
+    for one in found:
         if one.result == "wrong" or "-v" in sys.argv:
-            print(one.result, one.operators, one.name, one.why.replace("\n", " ")[:300])
-    print(
-        {kind: sum(o.result == kind for o in outcomes) for kind in ("passed", "refused", "wrong")}
-    )
-    print(onnx.__version__)
+            print(one.result, one.operators, one.name, " ".join(one.why.split())[:300])
+    print(onnx.__version__, counts(found))
+    if "--check" not in sys.argv:
+        PAGE.write_text(page(found), "utf-8")

@@ -191,6 +191,8 @@ def test_all_that_is_not_there_is_listed_at_once() -> None:
     net = nn.Sequential(Fn(lambda x: x.cumsum(1)), nn.ReLU(), Fn(lambda x: x.sort(1)[0]))
     with pytest.raises(cr.onnx.UnsupportedOperator, match=r"cumsum.*sort"):
         cr.onnx.export(net, (4,))
+    with pytest.raises(cr.onnx.UnsupportedOperator, match="an even number of channels"):
+        cr.onnx.export(Fn(lambda x: F.local_response_norm(x, 4)), IMAGE)
     training = Fn(lambda x: F.batch_norm(x, None, None, training=True))
     with pytest.raises(NotImplementedError, match="batch norm while training"):
         cr.onnx.export(training, (4,))

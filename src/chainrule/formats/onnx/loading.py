@@ -100,7 +100,7 @@ class _Builder:
     def _input(self, given: ValueInfoProto) -> Input:
         kind = given.type.WhichOneof("value")
         if kind not in (None, "tensor_type"):
-            self.problems.add(f"an input that is no tensor but a {kind[:-5]}", given.name)
+            self.problems.add(f"an input of the type {kind[:-5]}", given.name)
             return Input(given.name, None, None)
         described = given.type.tensor_type
         dtype = DTYPES.get(described.elem_type)

@@ -173,6 +173,8 @@ def _local_response_norm(w: Writer, c: Call) -> str:
     op = c.op
     if op.within:
         raise refuse("local response normalisation within a channel")
+    if op.size % 2 == 0:  # whose longer half ONNX has after the channel, we before it
+        raise refuse("local response normalisation over an even number of channels")
     settings = {"alpha": op.alpha, "beta": op.beta, "bias": op.k, "size": op.size}
     return w.add("LRN", c.inputs, c, **settings)
 
