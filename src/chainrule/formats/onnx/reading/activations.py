@@ -54,7 +54,9 @@ def _prelu(n: Node, x: Tensor, slope: Tensor) -> Tensor:
         one, count = slope.array.size == 1, x.shape[1]
         channels = slope.ndim == x.ndim - 1 and slope.shape == (count, *(1,) * (x.ndim - 2))
         whole = slope.ndim == x.ndim and slope.shape == (1, count, *(1,) * (x.ndim - 2))
-        if one or channels or whole:
+        # files from before broadcasting was NumPy's, converted, have one slope a channel like this
+        old = slope.shape == (count,) and x.shape[-1] != count
+        if one or channels or whole or old:
             return F.prelu(x, reshape(slope, (-1,)))
     return where(x < 0, mul(slope, x), x)
 
