@@ -134,6 +134,15 @@ def test_training_is_the_same() -> None:
                                   loaded.eval()(x).detach().numpy())  # fmt: skip
 
 
+def test_the_running_statistics_keep_their_momentum() -> None:
+    norm = nn.BatchNorm1d(2, momentum=0.3)
+    loaded = again(norm, (2,)).train()
+    x = cr.tensor([[1.0, 5.0], [3.0, 9.0]])
+    norm.train()(x)
+    loaded(x)
+    np.testing.assert_allclose(loaded.running_mean.numpy(), norm.running_mean.numpy())
+
+
 def test_neighbours_run_as_one_operation_but_apart_when_traced() -> None:
     net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.MaxPool2d(2))
     loaded = again(net, (3, 8, 8))

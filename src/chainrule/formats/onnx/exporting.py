@@ -59,7 +59,7 @@ def export(
     graphs = _captured(model, tuple(input_size))
     buffers = dict(model.named_buffers())
     names = {id(value.array): name for name, value in (*model.named_parameters(), *buffers.items())}
-    exporter = _Exporter(graphs, names, {id(p.array) for p in model.parameters()})
+    exporter = _Exporter(graphs, names, model)
     found = exporter.model(type(model).__name__, tuple(input_size))
     written = exporter.writer.state
     kept = [name for name in written if name in buffers]
@@ -84,13 +84,14 @@ def _captured(model: Module, size: tuple[int, ...]) -> list[Graph]:
 class _Exporter:
     """Turns the two captured graphs into one of ONNX."""
 
-    def __init__(self, graphs: list[Graph], names: dict[int, str], parameters: set[int]) -> None:
+    def __init__(self, graphs: list[Graph], names: dict[int, str], model: Module) -> None:
         self.first, self.second = (list(graph) for graph in graphs)
         self.graphs, self.names = graphs, names
         self.writer = Writer(BATCHES[0])
         self.known: dict[tuple[int, int], str] = {}  # a node's output's name
         self.live: set[int] = set()  # nodes that depend on the input
-        self.parameters = parameters  # their arrays
+        self.layers = dict(model.named_modules())
+        self.parameters = {id(p.array) for p in model.parameters()}
         self.learned: set[int] = set()  # nodes that depend on parameters alone
 
     def model(self, title: str, size: tuple[int, ...]) -> onnx.ModelProto:
@@ -137,6 +138,7 @@ class _Exporter:
             shapes=[_shape(n, i) for n, i in node.edges],
             arrays=[None] * len(pairs),
             results=[_shape(node, i) for i in range(len(node.specs))],
+            layer=self.layers.get(node.layer),
         )
         try:
             made = emit(self.writer, call)

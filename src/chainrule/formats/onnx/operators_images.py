@@ -140,7 +140,11 @@ def _batch_norm(w: Writer, c: Call) -> str:
     if not affine:
         affine = [w.constant(np.full(channels, value, np.float32)) for value in (1, 0)]
     given = [x, *affine, mean, variance]
-    return w.add("BatchNormalization", given, c, epsilon=c.op.eps)
+    settings = {"epsilon": c.op.eps}
+    momentum = getattr(c.layer, "momentum", None)
+    if momentum is not None and momentum != 0.1:  # ONNX's default, counted from the other end
+        settings["momentum"] = 1 - momentum
+    return w.add("BatchNormalization", given, c, **settings)
 
 
 @writes(GroupNorm)

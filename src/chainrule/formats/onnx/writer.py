@@ -14,7 +14,7 @@ from chainrule.engine.op import Array
 class Call(NamedTuple):
     """An operation as it ran: its node's name, its inputs' names and shapes, its outputs' shapes.
 
-    `arrays` are the inputs' values where they are constants, else None.
+    `arrays` are the inputs' values where they are constants, else None; `layer` is the module.
     """
 
     op: Any
@@ -23,6 +23,7 @@ class Call(NamedTuple):
     shapes: list[tuple[int, ...]]
     arrays: list[Array | None]
     results: list[tuple[int, ...]]
+    layer: Any = None
 
 
 class Writer:

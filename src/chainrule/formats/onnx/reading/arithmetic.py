@@ -114,7 +114,7 @@ def _mod(n: Node, a: Tensor, b: Tensor) -> Tensor:
 @reads("Pow", since="7 12 13 15")
 def _pow(n: Node, a: Tensor, b: Tensor) -> Tensor:
     """Raise to a power, in the base's dtype."""
-    if b.ndim == 0 and len(n.constant) > 1 and n.constant[1] and a.dtype.kind == "f":
+    if b.ndim == 0 and n.constant[1] and a.dtype.kind == "f" and not b.requires_grad:
         return power(a, number(b))
     y = power(a, b)
     return y if y.dtype == a.dtype else cast(y, a.dtype)

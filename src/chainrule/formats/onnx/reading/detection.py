@@ -15,7 +15,6 @@ from chainrule.ops.extrema import amax
 from chainrule.ops.gather import index_select
 from chainrule.ops.join import stack
 from chainrule.ops.reduce import sum as total
-from chainrule.ops.rounding import round as rounded
 from chainrule.ops.shape import reshape
 
 
@@ -125,7 +124,7 @@ def _max_roi_pool(n: Node, x: Tensor, rois: Tensor) -> Tensor:
     need_floating(n, x)
     scale, (rows, columns) = n.get("spatial_scale"), n.get("pooled_shape")
     found = []
-    corners = rounded(Tensor(rois.array[:, 1:] * scale)).array.astype(np.int64)
+    corners = np.floor(rois.array[:, 1:] * scale + 0.5).astype(np.int64)
     for image, (left, top, right, bottom) in zip(rois.array[:, 0], corners, strict=True):
         whole = x[int(image)]
         spans = [
