@@ -263,7 +263,7 @@ def test_readers_know_the_versions_that_they_name() -> None:
     ("nodes", "match"),
     [
         ([node("Relu", "nothing")], "reads 'nothing', which nothing makes"),
-        ([node("Relu", "z"), node("Relu", "x", "z")], "reads 'z', made later"),
+        ([node("Add", "x y")], "in a circle: 'add of y'"),
         ([node("Add", "x b", "a"), node("Relu", "a", "b"), node("Relu", "a")], "in a circle"),
         ([node("Relu", "x"), node("Tanh", "x")], "two values have the name 'y'"),
         ([node("Relu", "x", "z")], "no node makes the outputs"),
@@ -277,6 +277,21 @@ def test_readers_know_the_versions_that_they_name() -> None:
 def test_what_is_no_graph(nodes: list[Any], match: str) -> None:
     with pytest.raises(DataError, match=match):
         cr.onnx.load(model(nodes))
+
+
+def test_nodes_need_not_be_in_order() -> None:
+    """Converters add their nodes at the end, which other programs take too."""
+    inner = helper.make_graph(
+        [node("Mul", "late x", "inside")], "inner", [],
+        [helper.make_tensor_value_info("inside", F32, None)],
+    )  # fmt: skip
+    nodes = [
+        node("If", "yes", "y", then_branch=inner, else_branch=inner),
+        node("Exp", "early", "late"),
+        node("Relu", "x", "early"),
+    ]
+    net = cr.onnx.load(model(nodes, [stored("yes", True, np.bool_)]))
+    np.testing.assert_allclose(net(X).numpy(), np.exp(np.maximum(X, 0)) * X, rtol=1e-6)
 
 
 def test_duplicate_names() -> None:
@@ -397,6 +412,10 @@ def test_only_files_of_the_models_folder_are_read(tmp_path: Path) -> None:
     (path.parent / "link").symlink_to(secret)
     for location in ("../secret", str(secret), "link", "a/../../secret", "..\\secret"):
         with pytest.raises(DataError, match="outside of the model's folder"):
+            cr.onnx.load(entry(path, "location", location))
+    (path.parent / "circle").symlink_to(path.parent / "circle")
+    for location in ("a\0b", "x" * 5000, "circle"):
+        with pytest.raises(DataError, match="lies in"):
             cr.onnx.load(entry(path, "location", location))
     with pytest.raises(DataError, match="is not beside the model"):
         cr.onnx.load(entry(path, "location", "other.bin"))

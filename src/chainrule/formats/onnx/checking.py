@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import onnx
@@ -74,35 +75,68 @@ def versions(model: ModelProto) -> dict[str, int]:
 
 
 def check_graph(graph: GraphProto, around: frozenset[str] = frozenset(), depth: int = 0) -> None:
-    """Raise DataError unless every value is made once, before it is read, and outputs are made."""
+    """Raise DataError unless every value is made once and what is read is made by something else.
+
+    Nodes need not be in order, as the standard wants them: converters add theirs at the end.
+    """
     where = f"onnx.load: graph {graph.name!r}"
     if depth > DEEPEST:
         raise DataError(f"{where}: more than {DEEPEST} graphs within each other")
     _check_texts(where, _texts(graph))
-    stored = [one.name for one in graph.initializer]
-    twice = {name for name in stored if stored.count(name) > 1} if len(set(stored)) < len(
-        stored
-    ) else set()  # fmt: skip
     given = [one.name for one in graph.input]
-    if twice or len(set(given)) < len(given) or "" in given or "" in stored:
-        raise DataError(f"{where}: inputs and initializers need names of their own {sorted(twice)}")
+    stored = [one.name for one in graph.initializer]
+    for names in (given, stored):
+        if len(set(names)) < len(names) or "" in names:
+            raise DataError(f"{where}: inputs and initializers need names of their own")
     made = {*stored, *given}
-    every = {name for node in graph.node for name in node.output}
+    for name in (name for node in graph.node for name in node.output if name):
+        if name in made:
+            raise DataError(f"{where}: two values have the name {name!r}")
+        made.add(name)
+    known = made | around
     for node in graph.node:
-        _check_node(where, node, made | around, every)
-        for name in node.output:
-            if name and name in made:
-                raise DataError(f"{where}: two values have the name {name!r}")
-            made.add(name)
-        made.discard("")
-        inside = frozenset(made | around) if has_graphs(node) else frozenset()
+        for name in node.input:
+            if name and name not in known:
+                what = f"node {node.name!r} ({node.op_type})"
+                raise DataError(f"{where}: {what} reads {name!r}, which nothing makes")
         for inner in graphs_of(node):
-            check_graph(inner, inside, depth + 1)
-    lost = [one.name for one in graph.output if one.name not in made | around]
+            check_graph(inner, frozenset(known), depth + 1)
+    ordered(graph)
+    lost = [one.name for one in graph.output if one.name not in known]
     if lost or not graph.output:
+        what = f"no node makes the outputs {lost}" if lost else "no outputs"
+        raise DataError(f"{where}: {what}")
+
+
+def ordered(graph: GraphProto) -> list[NodeProto]:
+    """Give the nodes so that each comes after those whose results it reads.
+
+    Raises DataError where nodes read each other in a circle.
+    """
+    nodes = list(graph.node)
+    makers = {name: i for i, node in enumerate(nodes) for name in node.output if name}
+    before = [{makers[name] for name in _reads(node) if name in makers} for node in nodes]
+    if all(max(earlier, default=-1) < i for i, earlier in enumerate(before)):
+        return nodes
+    try:
+        order = list(TopologicalSorter(dict(enumerate(before))).static_order())
+    except CycleError as error:
+        names = ", ".join(repr(nodes[i].name or nodes[i].op_type) for i in error.args[1])
         raise DataError(
-            f"{where}: no node makes the outputs {lost}" if lost else f"{where}: no outputs"
-        )
+            f"onnx.load: graph {graph.name!r}: nodes read each other in a circle: {names}"
+        ) from error
+    return [nodes[i] for i in order]
+
+
+def _reads(node: NodeProto) -> set[str]:
+    """Name what a node reads, and what the graphs inside it read from around them."""
+    found = set(node.input)
+    for graph in graphs_of(node):
+        own = {one.name for one in (*graph.input, *graph.initializer)}
+        own |= {name for inner in graph.node for name in inner.output}
+        read = {name for inner in graph.node for name in _reads(inner)}
+        found |= (read | {one.name for one in graph.output}) - own
+    return found - {""}
 
 
 def _texts(graph: GraphProto) -> Iterator[object]:
@@ -126,21 +160,7 @@ def _check_texts(where: str, texts: Iterable[object]) -> None:
             raise DataError(f"{where}: a name is no text: {text!r}")
 
 
-def _check_node(
-    where: str, node: NodeProto, known: set[str] | frozenset[str], every: set[str]
-) -> None:
-    for name in node.input:
-        if name and name not in known:
-            what = "made later, or in a circle" if name in every else "which nothing makes"
-            raise DataError(f"{where}: node {node.name!r} ({node.op_type}) reads {name!r}, {what}")
-
-
 def graphs_of(node: NodeProto) -> list[GraphProto]:
     """Give the graphs inside a node: If's branches, a loop's body."""
     found = [a.g for a in node.attribute if a.type == AttributeProto.GRAPH]
     return found + [g for a in node.attribute if a.type == AttributeProto.GRAPHS for g in a.graphs]
-
-
-def has_graphs(node: NodeProto) -> bool:
-    """Tell whether there are graphs inside a node."""
-    return any(a.type in (AttributeProto.GRAPH, AttributeProto.GRAPHS) for a in node.attribute)

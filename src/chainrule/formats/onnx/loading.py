@@ -13,7 +13,7 @@ import chainrule.formats.onnx.reading  # noqa: F401 - fills the table
 from chainrule.engine.op import Array
 from chainrule.engine.tensor import Tensor
 from chainrule.errors import DataError
-from chainrule.formats.onnx.checking import check_graph, graphs_of, parse, plain, versions
+from chainrule.formats.onnx.checking import check_graph, graphs_of, ordered, parse, plain, versions
 from chainrule.formats.onnx.common import BUFFERS
 from chainrule.formats.onnx.module import Input, OnnxModule
 from chainrule.formats.onnx.nodes import Problems, attributes, check_counts, described, find
@@ -128,7 +128,7 @@ class _Builder:
                 self.roles.setdefault(name, set()).add(role)
             for inner in graphs_of(node):
                 self._note_roles(inner)
-        for node in reversed(graph.node):  # what reads an Identity reads its input
+        for node in reversed(ordered(graph)):  # what reads an Identity reads its input
             if node.op_type == "Identity":
                 self.roles[node.input[0]] |= self.roles.get(node.output[0], set())
 
@@ -156,7 +156,7 @@ class _Assembly:
             self._store(one)
         for sparse in self.graph.sparse_initializer:
             self.builder.problems.add("a sparse initializer", sparse.values.name)
-        for node in self.graph.node:
+        for node in ordered(self.graph):
             self._add(node)
         finish(self.program)
         return self.program

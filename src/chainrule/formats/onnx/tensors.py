@@ -99,21 +99,29 @@ class Store:
             return self._files[location]
         if self._folder is None:
             raise DataError(f"{where} lies in the file {location!r}: load the model by its path")
-        folder = self._folder.resolve()
-        wanted = Path(location)
-        path = (folder / wanted).resolve()
-        inside = not wanted.is_absolute() and ".." not in wanted.parts and "\\" not in location
-        if not inside or not path.is_relative_to(folder):
+        try:
+            path = self._inside(self._folder.resolve(), location)
+            there = path is not None and path.is_file()
+        except (OSError, ValueError, RuntimeError) as error:  # no name, too long, links in a circle
+            raise DataError(f"{where} lies in {location!r}, which cannot be read") from error
+        if path is None:
             raise DataError(
                 f"{where} lies in {location!r}, outside of the model's folder; not read"
             )
-        if not path.is_file():
+        if not there:
             raise DataError(f"{where}: its values' file {location!r} is not beside the model")
         with open(path, "rb") as file:
             size = path.stat().st_size
             mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY) if size else b""
         self._files[location] = memoryview(mapped)
         return self._files[location]
+
+    def _inside(self, folder: Path, location: str) -> Path | None:
+        """Give the file's path, links followed; None if that leaves the folder."""
+        wanted = Path(location)
+        path = (folder / wanted).resolve()
+        direct = not wanted.is_absolute() and ".." not in wanted.parts and "\\" not in location
+        return path if direct and path.is_relative_to(folder) else None
 
 
 def _shaped(name: str, data: bytes, dtype: DType, shape: tuple[int, ...]) -> Array:
