@@ -309,6 +309,8 @@ def test_inputs_are_checked_in_words() -> None:
         net(a, a, a)
     with pytest.raises(KindError, match="float32 for the input 'x'"):
         net(np.ones((2, 3), np.int64), a)
+    with pytest.raises(KindError, match="float32 for the input 'x'"):
+        net(np.ones((2, 3)), a)
     with pytest.raises(ShapeError, match=r"2 axes, \(n, 3\), for the input 'x'"):
         net(np.ones(3, np.float32), a)
 

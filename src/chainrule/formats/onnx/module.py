@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -21,13 +21,16 @@ class Input:
     def __init__(self, name: str, dtype: DType | None, sizes: tuple[Any, ...] | None) -> None:
         self.name, self.dtype, self.sizes = name, dtype, sizes
 
-    def check(self, value: Any) -> Tensor:
-        """Give the value as a tensor; KindError or ShapeError for what the file does not take."""
+    def check(self, value: Any, also: Callable[[], set[DType]]) -> Tensor:
+        """Give the value as a tensor; KindError or ShapeError for what the file does not take.
+
+        `also` gives the dtypes of the parameters, which `double()` may have changed.
+        """
         if isinstance(value, np.generic):
             value = np.asarray(value)
         x = as_tensor(value, f"input {self.name!r}")
-        both = x.dtype.kind == "f" and self.dtype is not None and self.dtype.kind == "f"
-        if self.dtype is not None and x.dtype != self.dtype and not both:  # double() takes float64
+        wanted = self.dtype if self.dtype is not None else x.dtype
+        if x.dtype != wanted and not (wanted.kind == "f" and x.dtype in also()):
             raise failure(
                 "OnnxModule", f"{self.dtype} for the input {self.name!r}", error=KindError,
                 hint=f"convert it: x.to(cr.{self.dtype})", input=x,
@@ -82,7 +85,10 @@ class OnnxModule(Module):
                 error=KindError, positional=len(inputs), named=sorted(named),
             )  # fmt: skip
         given.update(named)
-        return {one.name: one.check(given[one.name]) for one in self._inputs}
+        return {one.name: one.check(given[one.name], self._dtypes) for one in self._inputs}
+
+    def _dtypes(self) -> set[DType]:
+        return {p.dtype for p in self.parameters()}
 
     def state_of(self, path: str) -> Tensor:
         """Give the parameter or buffer at a path."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import reduce
 from itertools import product
 
 import numpy as np
@@ -24,7 +25,7 @@ def bilinear(x: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
         sub(place, Tensor(whole.astype(place.dtype)))
         for place, whole in zip((rows, columns), floors, strict=True)
     ]
-    total: Tensor | None = None
+    found = []
     for down, right in product((0, 1), (0, 1)):
         at = floors[0] + down, floors[1] + right
         inside = (at[0] >= 0) & (at[0] < sizes[0]) & (at[1] >= 0) & (at[1] < sizes[1])
@@ -32,7 +33,5 @@ def bilinear(x: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
         index = np.broadcast_to(index[:, None], (images, channels, index.shape[1]))
         share = mul(parts[0] if down else 1 - parts[0], parts[1] if right else 1 - parts[1])
         share = unsqueeze(mul(share, Tensor(inside.astype(x.dtype))), 1)
-        one = mul(gather(flat, 2, Tensor(np.ascontiguousarray(index))), share)
-        total = one if total is None else add(total, one)
-    assert total is not None
-    return total
+        found.append(mul(gather(flat, 2, Tensor(np.ascontiguousarray(index))), share))
+    return reduce(add, found)
