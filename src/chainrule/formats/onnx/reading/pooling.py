@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from chainrule.engine.op import Array
 from chainrule.engine.tensor import Tensor, apply
 from chainrule.errors import DataError
 from chainrule.formats.onnx.reading.table import (
@@ -110,7 +111,7 @@ def _max_unpool(n: Node, x: Tensor, indices: Tensor, size: Tensor | None = None)
     return reshape(scatter(flat, 0, reshape(places, (-1,)), reshape(x, (-1,))), shape)
 
 
-def window_sums(f: Frame, x: Tensor, inner: bool = False) -> Tensor:
+def window_sums(f: Frame, x: Tensor) -> Tensor:
     """Add up each window of x (N, C, ...), zeros outside."""
     around = widths(f, x.shape[2:])
     pairs = tuple(zip(around[::2][::-1], around[1::2][::-1], strict=True))
@@ -132,14 +133,18 @@ def _average_pool(n: Node, x: Tensor) -> Tensor:
     plain = found is not None and (f.before == f.after or not counted)
     if found is not None and plain and set(f.dilation) == {1}:
         return AVERAGES[len(sizes)](x, f.kernel, f.stride, found[0], found[1], counted)
-    inside = np.ones((1, 1, *sizes), x.dtype)
-    whole = f
-    if counted:
-        inside = np.ones([1, 1, *(a + s + b for (a, b), s in zip(f.pads, sizes, strict=True))])
-        none = (0,) * len(sizes)
-        whole = Frame(f.kernel, f.stride, f.dilation, none, none, f.ceil)
-    counts = window_sums(whole, Tensor(inside.astype(x.dtype)))
-    return div(window_sums(f, x), counts.clamp(1))
+    return div(window_sums(f, x), Tensor(_counts(f, sizes, counted).astype(x.dtype)))
+
+
+def _counts(f: Frame, sizes: Any, counted: bool) -> Array:
+    """Count what is in each window, of the padding too if it is counted; 1 where nothing is."""
+    total = np.ones((1, 1), np.int64)
+    axes = zip(sizes, f.counts(sizes), f.kernel, f.stride, f.dilation, f.pads, strict=True)
+    for size, windows, kernel, stride, dilation, (before, after) in axes:
+        places = (np.arange(windows) * stride - before)[:, None] + np.arange(kernel) * dilation
+        low, high = (-before, size + after) if counted else (0, size)
+        total = total[..., None] * ((places >= low) & (places < high)).sum(1)
+    return np.maximum(total, 1)
 
 
 @reads("LpPool", since="2 11 18 22")

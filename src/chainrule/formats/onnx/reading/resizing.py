@@ -91,7 +91,9 @@ def _by_factors(n: Node, x: Tensor, along: list[int], scales: list[float]) -> di
     found = {}
     for axis, scale in zip(along, scales, strict=True):
         size = x.shape[axis]
-        found[axis] = Axis(size, floor(np.float32(size) * np.float32(scale)), scale)
+        # 0.6 where the file says 0.6 in float32: at ties between pixels the last digit decides
+        meant = float(str(np.float32(scale)))
+        found[axis] = Axis(size, floor(np.float32(size) * np.float32(scale)), meant)
     return found
 
 
@@ -188,21 +190,21 @@ def _as_ours(n: Node, x: Tensor, rule: Rule, wanted: dict[int, Axis]) -> Tensor 
 
 
 def _places(a: Axis, how: str) -> Array:
-    """Give where each new place lies among the old ones, in float32: at ties rounding decides."""
-    i = np.arange(a.wanted, dtype=np.float32)
-    scale = np.float32(a.scale)
-    length = scale * np.float32(a.size)
-    half = (i + np.float32(0.5)) / scale - np.float32(0.5)
+    """Give where each new place lies among the old ones."""
+    i, scale = np.arange(a.wanted, dtype=np.float64), a.scale
+    length = scale * a.size
+    exact = scale == a.wanted / a.size  # then sizes alone tell, without the factor's rounding
+    half = ((i + 0.5) * a.size / a.wanted if exact else (i + 0.5) / scale) - 0.5
     if how == "align_corners":
         return i * 0 if length == 1 or a.wanted == 1 else i * (a.size - 1) / (length - 1)
     if how == "asymmetric":
-        return np.asarray(i / scale)
+        return np.asarray(i * a.size / a.wanted if exact else i / scale)
     if how == "tf_crop_and_resize":
         span = (a.end - a.start) * (a.size - 1)
         steps = i * 0 + span / 2 if length == 1 else i * span / (length - 1)
         return np.asarray(steps + a.start * (a.size - 1))
     if how == "pytorch_half_pixel":
-        return i * 0 - 0.5 if length == 1 else half
+        return np.asarray(half if a.wanted > 1 else i * 0)
     if how == "half_pixel_symmetric":
         return np.asarray(a.size / 2 * (1 - a.wanted / length) + half)
     return np.asarray(half)

@@ -161,13 +161,21 @@ def _slice(
     key = [slice(None)] * x.ndim
     turned = []
     for a, b, axis, step in zip(first, last, along, by, strict=True):
-        places = range(x.shape[axis])[a:b:step]
+        places = _places(a, b, step, x.shape[axis])
         if step < 0 and len(places):
             turned.append(axis)
             places = places[::-1]
         key[axis] = slice(places.start, places.stop, places.step) if len(places) else slice(0, 0)
     y = getitem(x, tuple(key)) if key else x
     return flip(y, turned) if turned else y
+
+
+def _places(start: int, end: int, step: int, size: int) -> range:
+    """Give what a slice takes: backwards, a start before the first element is that element."""
+    start, end = (value + size if value < 0 else value for value in (start, end))
+    low, high = (0, size) if step > 0 else (-1, size - 1)
+    start = min(max(start, 0), high)
+    return range(start, min(max(end, low), high), step) if size else range(0)
 
 
 # Borders
