@@ -181,6 +181,19 @@ def test_gradients_through_a_choice_and_a_loop() -> None:
     assert net(-x).tolist() == [-8, -16]
 
 
+def test_a_branch_that_is_never_taken_may_hold_anything() -> None:
+    then = inner("then", [node("Relu", "x", "a")], [], [("a", F32)])
+    other = inner("else", [node("Bernoulli", "x", "b")], [], [("b", F32)])
+    nodes = [node("If", "c", then_branch=then, else_branch=other)]
+    net = cr.onnx.load(model(nodes, [stored("c", True, np.bool_)]))
+    np.testing.assert_array_equal(net(ROWS).numpy(), np.maximum(ROWS, 0))
+    with pytest.raises(cr.onnx.UnsupportedOperator, match="Bernoulli"):
+        cr.onnx.load(model(nodes, [stored("c", False, np.bool_)]))
+    open_ = model(nodes, inputs=(("x", F32, None), ("c", TensorProto.BOOL, [])))
+    with pytest.raises(cr.onnx.UnsupportedOperator, match="Bernoulli"):
+        cr.onnx.load(open_)
+
+
 def test_a_file_in_training_mode_follows_the_module() -> None:
     made = model(
         [

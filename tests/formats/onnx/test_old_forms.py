@@ -57,6 +57,10 @@ CASES: dict[str, tuple[int, list[Any], list[Any], np.ndarray]] = {
     "slice 7": (7, [node("Slice", "x", starts=[1, -3], ends=[100, -1], axes=[2, 3])], [], IMAGES),
     "slice 10": (10, [node("Slice", "x s e a t")],
                  [ints("s", -1, 1), ints("e", -100, 5), ints("a", 2, 3), ints("t", -2, 2)], IMAGES),
+    "slice back from before the first 13": (
+        13, [node("Slice", "x s e a t")],
+        [ints("s", -9), ints("e", -20), ints("a", 2), ints("t", -1)], IMAGES,
+    ),
     "slice 13": (13, [node("Slice", "x s e")], [ints("s", 0, 1), ints("e", 2, 2**62)], IMAGES),
     "reduce 7": (7, [node("ReduceMean", "x", "m", axes=[1, 2], keepdims=1),
                      node("ReduceL2", "x", "n", axes=[3]), node("Mul", "m n")], [], IMAGES),
@@ -161,6 +165,10 @@ CASES: dict[str, tuple[int, list[Any], list[Any], np.ndarray]] = {
     },
     "average that counts 7": (7, [node("AveragePool", "x", kernel_shape=[3, 3], pads=[1, 0, 0, 2],
                                        count_include_pad=1)], [], IMAGES),
+    "average that counts, ceil 19": (
+        19, [node("AveragePool", "x", kernel_shape=[2, 3], pads=[0, 1, 1, 2], strides=[2, 2],
+                  count_include_pad=1, ceil_mode=1)], [], IMAGES,
+    ),
     "max pool dilated 10": (10, [node("MaxPool", "x", kernel_shape=[2, 2], dilations=[3, 2])], [],
                             IMAGES),
     "average dilated 19": (19, [node("AveragePool", "x", kernel_shape=[2, 2], dilations=[3, 2],

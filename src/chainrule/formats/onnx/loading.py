@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterable
 
 import onnx.inliner
-from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto
+from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto
 
 import chainrule.formats.onnx.reading  # noqa: F401 - fills the table
 from chainrule.engine.op import Array
@@ -216,6 +216,7 @@ class _Assembly:
         if node.op_type == "Identity" and self._renamed(node):
             return
         self.inner = []
+        node = self._decided(node)
         values, unknown = attributes(node, schema, builder.store, self._graph)
         read = tuple(name if name in builder.roles else "" for name in node.output)
         made, refused = described(node, reader, schema, values, read, builder.owner)
@@ -251,6 +252,20 @@ class _Assembly:
         outer, program = self.inner, self.builder.program(graph)
         self.inner = [*outer, program]
         return program
+
+    def _decided(self, node: NodeProto) -> NodeProto:
+        """Give an If whose condition stands in the file only the branch that is taken."""
+        condition = self.program.constants.get(node.input[0]) if node.op_type == "If" else None
+        if condition is None or condition.array.size != 1:
+            return node
+        name = "then_branch" if condition.item() else "else_branch"
+        made = NodeProto()
+        made.CopyFrom(node)
+        taken = [one.g for one in node.attribute if one.name == name]
+        for one in made.attribute:
+            if taken and one.type == AttributeProto.GRAPH:
+                one.g.CopyFrom(taken[0])
+        return made
 
     def _renamed(self, node: NodeProto) -> bool:
         """Take an Identity of a stored value for another name of it, or for a value of its own.
