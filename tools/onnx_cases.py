@@ -135,7 +135,8 @@ def _group(one: Outcome) -> str:
         return one.operators
     why = one.why.removeprefix("onnx.load: ").removeprefix("not supported: ")
     why = re.sub(r", \d+ x: [^;]*", "", why)  # the nodes, which the case's name tells
-    why = re.sub(r"onnx: node '[^']*' \([^)]*\): ", "", why).split("; in node")[0]
+    why = re.split("; in (?:node|layer)", why)[0]
+    why = re.sub(r"onnx: node '[^']*' \([^)]*\): ", "", why)
     why = why.removesuffix(" is not supported").split(": convert it")[0]
     return f"{one.operators}; {why}"
 

@@ -156,6 +156,20 @@ def test_neighbours_run_as_one_operation_but_apart_when_traced() -> None:
     assert {one.name for one in twice.graph.initializer} == set(loaded.state_dict())
 
 
+def test_values_are_let_go_after_their_last_reader() -> None:
+    layers = [nn.Linear(4, 4), nn.Sigmoid(), nn.Tanh(), nn.Linear(4, 4), nn.Softplus()]
+    program = again(nn.Sequential(*layers), (4,)).program
+    for steps in (program.steps, program.fused):
+        values = {name: program.owner.state_of(path) for name, path in program.bound.items()}
+        kept = {*values, *program.constants}
+        values |= program.constants
+        values["input"] = cr.zeros(2, 4)
+        for step in steps:
+            step(values)
+            assert len(values.keys() - kept) == 1
+        assert values.keys() - kept == {"output"}
+
+
 def test_what_is_computed_of_parameters_stays_learnable() -> None:
     class Halved(nn.Module):
         def __init__(self) -> None:

@@ -38,7 +38,8 @@ class Step:
         try:
             made = self.run(*nodes, *given, **options)
         except ChainruleError as error:
-            error.args = (f"{error}; in {self.node}",)
+            if str(self.node) not in str(error):
+                error.args = (f"{error}; in {self.node}",)
             raise
         except (MemoryError, RecursionError):
             raise
