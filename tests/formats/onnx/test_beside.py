@@ -181,6 +181,27 @@ def test_gradients_through_a_choice_and_a_loop() -> None:
     assert net(-x).tolist() == [-8, -16]
 
 
+def test_statistics_inside_a_branch_and_in_constants() -> None:
+    """They are buffers of the node that reads them, wherever they stand."""
+    norm = node("BatchNormalization", "x w b m v", "a")
+    branches = [inner(one, [norm], [], [("a", F32)]) for one in ("then", "else")]
+    nodes = [
+        helper.make_node("Constant", [], ["m"], value=stored("", [0.1, 0.2, 0.3])),
+        node("If", "c", then_branch=branches[0], else_branch=branches[1]),
+    ]
+    inits = [stored("w", [1, 1, 1]), stored("b", [0, 0, 0]), stored("v", [1, 2, 3])]
+    inputs = (("x", F32, None), ("c", TensorProto.BOOL, []))
+    net = cr.onnx.load(model(nodes, inits, inputs=inputs))
+    buffers = dict(net.named_buffers())
+    assert len([name for name in buffers if name.startswith("v")]) == 2
+    yes, no = np.array(True), np.array(False)
+    before = net(IMAGES, yes).detach().numpy()
+    np.testing.assert_array_equal(before, net(IMAGES, no).detach().numpy())
+    net.train()(IMAGES, yes)
+    after = net.eval()(IMAGES, yes).detach().numpy()
+    assert not np.array_equal(after, before)
+
+
 def test_a_branch_that_is_never_taken_may_hold_anything() -> None:
     then = inner("then", [node("Relu", "x", "a")], [], [("a", F32)])
     other = inner("else", [node("Bernoulli", "x", "b")], [], [("b", F32)])

@@ -83,6 +83,9 @@ class _Builder:
         self.owner = OnnxModule([], [], self.metadata)
         self.stored: set[str] = set()  # values that stand in the file
         self.alias: dict[str, str] = {}
+        self.floats: dict[str, Array] = {}  # those of them that state can be made of
+        self.bound: set[str] = set()  # those that are parameters and buffers
+        self.moved: set[str] = set()  # statistics that a node has for its own
 
     def module(self) -> OnnxModule:
         """Build everything, and raise what is not supported once all of it is known."""
@@ -144,8 +147,6 @@ class _Assembly:
         self.builder, self.graph = builder, graph
         self.outputs = [one.name for one in graph.output]
         self.program = Program([], self.outputs, {}, {}, [], builder.owner)
-        self.floats: dict[str, Array] = {}  # floating-point initializers
-        self.moved: set[str] = set()  # statistics that a node has for its own
         self.inner: list[Program] = []  # of the node that is being made
 
     def run(self) -> Program:
@@ -180,24 +181,30 @@ class _Assembly:
             return
         elif "value" in roles:
             self._bind(name, name, array, learned=True)
-        self.floats[name] = array  # statistics get buffers with the nodes that read them
+        self.builder.floats[name] = array  # statistics get buffers with the nodes that read them
 
     def _bind(self, name: str, wanted: str, array: Array, learned: bool) -> None:
         path = self.builder.owner.add_state(wanted, Tensor(array), learned)
         self.program.bound[name] = path
+        self.builder.bound.add(name)
 
     def _statistic(self, name: str) -> str:
         """Give the value's name of a buffer that no other node moves."""
-        if name not in self.floats:
+        builder = self.builder
+        array = builder.floats.get(name)
+        constant = self.program.constants.get(name)
+        if array is None and constant is not None and constant.dtype.kind == "f":
+            array = constant.array
+        if array is None:
             return name  # computed, or an input
-        own, count, bound = name, 1, self.program.bound
-        while own in self.moved or (own in bound and name not in self.builder.buffers):
+        own, count = name, 1
+        while own in builder.moved or (own in builder.bound and name not in builder.buffers):
             count += 1
             own = f"{name}\0{count}"
-        if own not in bound:
-            array = self.floats[name] if own == name else self.floats[name].copy()
-            self._bind(own, name if own == name else f"{name}_{count}", array, learned=False)
-        self.moved.add(own)
+        if own not in builder.bound:
+            value = array if own == name else array.copy()
+            self._bind(own, name if own == name else f"{name}_{count}", value, learned=False)
+        builder.moved.add(own)
         return own
 
     # Nodes
@@ -276,8 +283,8 @@ class _Assembly:
         source = self.builder.alias.get(source, source)
         if source not in self.builder.stored or result in self.outputs:
             return False
-        if source in self.floats and "." in result:
-            self._place(result, self.floats[source].copy())
+        if source in self.builder.floats and "." in result:
+            self._place(result, self.builder.floats[source].copy())
         else:
             self.builder.alias[result] = source
             self.builder.stored.add(result)
