@@ -23,6 +23,7 @@ COMMANDS = {
     "models": "List the networks: name, images, parameters, published error, first line.",
     "summary": "Show a network's layers: shapes, memory, parameters, multiply-adds.",
     "info": "Tell of which network a file of weights is, its classes, and its tensors.",
+    "export": "Write a network as ONNX, for any size of the batch.",
     "gradcheck": "Compare backward with centred differences, in float64.",
     "doctor": "Show what computes here, and what each missing piece would bring.",
 }

@@ -13,7 +13,8 @@ import pytest
 
 import chainrule as cr
 from chainrule import nn
-from chainrule.errors import ShapeError
+from chainrule.errors import DataError, ShapeError
+from chainrule.formats.onnx import files
 from chainrule.models import MODELS, create_model, list_models
 from chainrule.nn import functional as F
 
@@ -191,6 +192,8 @@ def test_all_that_is_not_there_is_listed_at_once() -> None:
     net = nn.Sequential(Fn(lambda x: x.cumsum(1)), nn.ReLU(), Fn(lambda x: x.sort(1)[0]))
     with pytest.raises(cr.onnx.UnsupportedOperator, match=r"cumsum.*sort"):
         cr.onnx.export(net, (4,))
+    with pytest.raises(cr.onnx.UnsupportedOperator, match="an even number of channels"):
+        cr.onnx.export(Fn(lambda x: F.local_response_norm(x, 4)), IMAGE)
     training = Fn(lambda x: F.batch_norm(x, None, None, training=True))
     with pytest.raises(NotImplementedError, match="batch norm while training"):
         cr.onnx.export(training, (4,))
@@ -215,3 +218,29 @@ def test_the_file_and_the_model_as_it_was(tmp_path: Path) -> None:
     found = onnx.load(path)
     assert found.metadata_props[0].value == '{"classes": ["a", "b", "c"]}'
     assert found.producer_name == "chainrule"
+
+
+def test_weights_too_large_for_one_file_lie_beside_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "LIMIT", 1000)
+    model = create_model("lenet5").eval()
+    with pytest.raises(DataError, match="give a path"):
+        cr.onnx.export(model, (1, 32, 32))
+    path = tmp_path / "m.onnx"
+    cr.onnx.export(model, (1, 32, 32), path)
+    assert path.stat().st_size < 20_000
+    assert (tmp_path / "m.onnx.data").stat().st_size > 240_000
+    onnx.checker.check_model(str(path), full_check=True)
+    x = np.random.default_rng(0).standard_normal((2, 1, 32, 32)).astype(np.float32)
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    ours = model(cr.tensor(x)).detach().numpy()
+    np.testing.assert_allclose(session.run(None, {"input": x})[0], ours, rtol=1e-4, atol=1e-5)
+    np.testing.assert_array_equal(cr.onnx.load(path)(x).detach().numpy(), ours)
+
+
+def test_equal_parameters_keep_their_names() -> None:
+    exported = cr.onnx.export(nn.Sequential(nn.BatchNorm1d(3), nn.BatchNorm1d(3)), (3,))
+    names = [one.name for one in exported.graph.initializer]
+    kinds = ("weight", "bias", "running_mean", "running_var")
+    assert sorted(names) == sorted(f"{i}.{kind}" for i in (0, 1) for kind in kinds)

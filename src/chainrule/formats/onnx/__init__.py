@@ -1,4 +1,4 @@
-"""ONNX: `cr.onnx.export(model, (3, 224, 224), "m.onnx")`.
+"""ONNX: `cr.onnx.export(model, (3, 224, 224), "m.onnx")` and `cr.onnx.load("m.onnx")`.
 
 It needs the package onnx: `pip install chainrule[onnx]`.
 """
@@ -12,10 +12,12 @@ from chainrule.errors import ChainruleError
 
 _ROOMS = {
     "export": "exporting",  # not of the function's name, which the module would hide
+    "load": "loading",
+    "OnnxModule": "module",
     "UnsupportedOperator": "common",
 }
 
-__all__ = ["UnsupportedOperator", "export"]
+__all__ = ["OnnxModule", "UnsupportedOperator", "export", "load"]
 
 
 def __getattr__(name: str) -> Any:

@@ -17,8 +17,8 @@ from chainrule.engine.creation import zeros
 from chainrule.engine.op import Array
 from chainrule.engine.state import no_grad
 from chainrule.errors import KindError, ShapeError, failure
-from chainrule.formats.atomic import write_atomic
-from chainrule.formats.onnx.common import OPSET, UnsupportedOperator
+from chainrule.formats.onnx.common import BUFFERS, OPSET, UnsupportedOperator
+from chainrule.formats.onnx.files import finish
 from chainrule.formats.onnx.operators import WRITERS
 from chainrule.formats.onnx.writer import Call, Writer
 from chainrule.nn.module import Module
@@ -40,9 +40,11 @@ def export(
     """Write a network as ONNX of opset 18, in evaluation mode, for any size of the batch.
 
     `input_size` is one input's shape, (C, H, W) say.  The network is captured at two sizes of the
-    batch, which shows what depends on it; nodes are named after the layers and constants after the
-    parameters.  `about` is kept as metadata.  With `path` the file is written, whole or not at all.
-    Gives the model, checked by onnx.checker.
+    batch, which shows what depends on it; nodes are named after the layers, and the initializers
+    are the parameters and buffers, under their names.  `about` is kept as metadata.  With `path`
+    the file is written, whole or not at all; weights of 2 GB and more, which one file of ONNX
+    cannot hold, go into a file beside it, `path` with ".data" added.  Gives the model, checked by
+    onnx.checker.
 
     Raises UnsupportedOperator, which lists all operations that ONNX lacks, and ShapeError where
     what the network computes depends on the batch in another way.
@@ -55,18 +57,16 @@ def export(
     if not isinstance(model, Module):
         raise failure("onnx.export", "a Module", error=KindError, model=type(model))
     graphs = _captured(model, tuple(input_size))
-    names = {
-        id(value.array): name for name, value in (*model.named_parameters(), *model.named_buffers())
-    }
-    found = _Exporter(graphs, names).model(type(model).__name__, tuple(input_size))
+    buffers = dict(model.named_buffers())
+    names = {id(value.array): name for name, value in (*model.named_parameters(), *buffers.items())}
+    exporter = _Exporter(graphs, names, model)
+    found = exporter.model(type(model).__name__, tuple(input_size))
+    written = exporter.writer.state
+    kept = [name for name in written if name in buffers]
     notes = {"chainrule": json.dumps(about)} if about else {}
-    for key, value in notes.items():
-        entry = found.metadata_props.add()
-        entry.key, entry.value = key, value
-    onnx.checker.check_model(found, full_check=True)
-    if path is not None:
-        write_atomic(path, found.SerializeToString())
-    return found
+    notes |= {BUFFERS: json.dumps(kept)} if kept else {}
+    helper.set_model_props(found, notes)
+    return finish(found, written, path)
 
 
 def _captured(model: Module, size: tuple[int, ...]) -> list[Graph]:
@@ -84,12 +84,15 @@ def _captured(model: Module, size: tuple[int, ...]) -> list[Graph]:
 class _Exporter:
     """Turns the two captured graphs into one of ONNX."""
 
-    def __init__(self, graphs: list[Graph], names: dict[int, str]) -> None:
+    def __init__(self, graphs: list[Graph], names: dict[int, str], model: Module) -> None:
         self.first, self.second = (list(graph) for graph in graphs)
         self.graphs, self.names = graphs, names
         self.writer = Writer(BATCHES[0])
         self.known: dict[tuple[int, int], str] = {}  # a node's output's name
         self.live: set[int] = set()  # nodes that depend on the input
+        self.layers = dict(model.named_modules())
+        self.parameters = {id(p.array) for p in model.parameters()}
+        self.learned: set[int] = set()  # nodes that depend on parameters alone
 
     def model(self, title: str, size: tuple[int, ...]) -> onnx.ModelProto:
         """Write all nodes, then the whole."""
@@ -102,6 +105,11 @@ class _Exporter:
             if any(id(n) in self.live for n in node.inputs):
                 self.live.add(id(node))
                 self._write(node, twin, refused)
+            elif node.op is None:
+                if any(id(array) in self.parameters for array in node._values):
+                    self.learned.add(id(node))
+            elif any(id(n) in self.learned for n in node.inputs):
+                self._write_learned(node, twin)
         if refused:
             listed = "; ".join(f"{what} ({where})" for what, where in refused.items())
             raise UnsupportedOperator(f"onnx.export: not in opset {OPSET}: {listed}")
@@ -130,6 +138,7 @@ class _Exporter:
             shapes=[_shape(n, i) for n, i in node.edges],
             arrays=[None] * len(pairs),
             results=[_shape(node, i) for i in range(len(node.specs))],
+            layer=self.layers.get(node.layer),
         )
         try:
             made = emit(self.writer, call)
@@ -137,6 +146,20 @@ class _Exporter:
             refused.setdefault(str(error), f"in {where}")
             made = ["?"] * len(node.specs)
         self._result(node, [made] if isinstance(made, str) else made)
+
+    def _write_learned(self, node: GraphNode, twin: GraphNode) -> None:
+        """Write what is computed of parameters alone, so that readers can train them.
+
+        What ONNX lacks is a constant here: its value, as for all else that no input reaches.
+        """
+        before, refused = len(self.writer.nodes), dict[str, str]()
+        self._write(node, twin, refused)
+        if refused:
+            del self.writer.nodes[before:]
+            for index in range(len(node.specs)):
+                del self.known[id(node), index]
+        else:
+            self.learned.add(id(node))
 
     def _result(self, node: GraphNode, names: list[str]) -> None:
         for i, name in enumerate(names):
@@ -156,7 +179,7 @@ class _Exporter:
         if array.shape == twin.shape:
             if array is not twin and not np.array_equal(array, twin, equal_nan=True):
                 raise self._depends(node)
-            return self.writer.constant(array, base)
+            return self.writer.stored(array, own) if own else self.writer.constant(array, base)
         return self._repeated(node, array, twin, base)
 
     def _repeated(self, node: GraphNode, array: Array, twin: Array, base: str) -> str:
@@ -196,7 +219,6 @@ class _Exporter:
             title,
             [_described("input", np.dtype(np.float32), (BATCHES[0], *size))],
             outputs,
-            list(w.initializers.values()),
         )
         return helper.make_model(
             graph,

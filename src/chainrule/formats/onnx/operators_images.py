@@ -140,7 +140,11 @@ def _batch_norm(w: Writer, c: Call) -> str:
     if not affine:
         affine = [w.constant(np.full(channels, value, np.float32)) for value in (1, 0)]
     given = [x, *affine, mean, variance]
-    return w.add("BatchNormalization", given, c, epsilon=c.op.eps)
+    settings = {"epsilon": c.op.eps}
+    momentum = getattr(c.layer, "momentum", None)
+    if momentum is not None and momentum != 0.1:  # ONNX's default, counted from the other end
+        settings["momentum"] = 1 - momentum
+    return w.add("BatchNormalization", given, c, **settings)
 
 
 @writes(GroupNorm)
@@ -173,6 +177,8 @@ def _local_response_norm(w: Writer, c: Call) -> str:
     op = c.op
     if op.within:
         raise refuse("local response normalisation within a channel")
+    if op.size % 2 == 0:  # whose longer half ONNX has after the channel, we before it
+        raise refuse("local response normalisation over an even number of channels")
     settings = {"alpha": op.alpha, "beta": op.beta, "bias": op.k, "size": op.size}
     return w.add("LRN", c.inputs, c, **settings)
 

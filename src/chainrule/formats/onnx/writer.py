@@ -6,7 +6,7 @@ from collections import Counter
 from typing import Any, NamedTuple
 
 import numpy as np
-from onnx import NodeProto, TensorProto, helper, numpy_helper
+from onnx import NodeProto, helper, numpy_helper
 
 from chainrule.engine.op import Array
 
@@ -14,7 +14,7 @@ from chainrule.engine.op import Array
 class Call(NamedTuple):
     """An operation as it ran: its node's name, its inputs' names and shapes, its outputs' shapes.
 
-    `arrays` are the inputs' values where they are constants, else None.
+    `arrays` are the inputs' values where they are constants, else None; `layer` is the module.
     """
 
     op: Any
@@ -23,6 +23,7 @@ class Call(NamedTuple):
     shapes: list[tuple[int, ...]]
     arrays: list[Array | None]
     results: list[tuple[int, ...]]
+    layer: Any = None
 
 
 class Writer:
@@ -31,7 +32,7 @@ class Writer:
     def __init__(self, batch: int) -> None:
         self.batch = batch  # the size of the captured batch, which becomes free
         self.nodes: list[NodeProto] = []
-        self.initializers: dict[str, TensorProto] = {}
+        self.state: dict[str, Array] = {}  # parameters and buffers, the file's initializers
         self._names: Counter[str] = Counter()
         self._known: dict[tuple[Any, ...], str] = {}
 
@@ -56,15 +57,24 @@ class Writer:
         self.nodes.append(helper.make_node(kind, inputs, names, name=name, **attributes))
         return names
 
+    def stored(self, array: Array, name: str) -> str:
+        """Add a parameter or buffer under its own name."""
+        own = self.unique(name)
+        self.state[own] = array
+        return own
+
     def constant(self, array: Any, base: str = "constant") -> str:
-        """Add a constant; equal ones are kept once."""
+        """Add a node for a constant, which readers do not train; small equal ones are kept once."""
         value = np.asarray(array)
-        key = (value.dtype.str, value.shape, value.tobytes()) if value.size <= 64 else (id(array),)
-        if key not in self._known or value.size > 64:
+        key = (value.dtype.str, value.shape, value.tobytes()) if value.size <= 64 else None
+        if key is None or key not in self._known:
             name = self.unique(base)
-            self.initializers[name] = numpy_helper.from_array(
-                np.ascontiguousarray(value).reshape(value.shape), name
+            tensor = numpy_helper.from_array(np.ascontiguousarray(value).reshape(value.shape), name)
+            self.nodes.append(
+                helper.make_node("Constant", [], [name], name=f"{name}/Constant", value=tensor)
             )
+            if key is None:
+                return name
             self._known[key] = name
         return self._known[key]
 
