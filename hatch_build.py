@@ -34,10 +34,8 @@ COMPILER = [sys.executable, "-m", "ziglang", "cc"]
 TARGET = "x86_64-linux-gnu.2.17"
 TAG = "py3-none-manylinux_2_17_x86_64"  # what the target promises; any Python 3, by ctypes
 
-COMMON = (
-    "start.c",
-    "threads.c",
-)  # compiled once, for any processor; every other file once for each of these:
+COMMON = ("program.c", "start.c", "threads.c")
+# compiled once, for any processor; every other file once for each of these:
 VARIANTS = {
     "avx2": ("-mcpu=x86_64_v3",),
     "avx512": ("-mcpu=x86_64_v4", "-mprefer-vector-width=512"),

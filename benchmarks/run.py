@@ -1,7 +1,8 @@
 """Measure speed and memory: `python benchmarks/run.py [names] [--rounds N] [--quick]`.
 
 Names are networks (lenet5, resnet20, ...: time, memory and breakdown of a training step beside
-PyTorch's), `blocks` (each block alone, beside PyTorch's), `first_step`, `shapes`, `installed_size`,
+PyTorch's), `blocks` (each block alone, beside PyTorch's), `inference` (networks in use, beside
+PyTorch and ONNX Runtime), `first_step`, `shapes`, `installed_size`,
 or the small benchmarks that are programs of their own (import_time, add_overhead, conv, lenet,
 memory).  Without names all run, but for `installed_size`, which installs packages.  Figures go to
 benchmarks/results.json and .svg, those of `--quick` to build/bench; nothing is asserted.  Keep the
@@ -22,6 +23,7 @@ from typing import Any
 import blocks
 import breakdown
 import first_step
+import inference
 import installed_size
 import machine
 import peak_memory
@@ -36,7 +38,7 @@ from worker import Worker, WorkerError
 
 HERE = Path(__file__).parent
 PROGRAMS = ("import_time", "add_overhead", "conv", "lenet", "memory")
-OTHERS = ("first_step", "shapes", "blocks", "installed_size")
+OTHERS = ("first_step", "shapes", "blocks", "inference", "installed_size")
 QUICK = ("lenet5", "first_step", "shapes")
 Record = Callable[..., None]
 
@@ -143,6 +145,8 @@ class Run:
             shapes.show(found)
         elif name == "blocks":
             found = blocks.measure(self.settings)
+        elif name == "inference":
+            found = inference.measure(self.settings)
         else:
             found = installed_size.measure()
             installed_size.show(found)
@@ -163,7 +167,9 @@ class Run:
 
 def chosen(given: argparse.Namespace) -> list[str]:
     """List the names that are to run."""
-    usual = QUICK if given.quick else (*PROGRAMS, "first_step", "shapes", "blocks", *PAIRS)
+    usual = (
+        QUICK if given.quick else (*PROGRAMS, "first_step", "shapes", "blocks", "inference", *PAIRS)
+    )
     return [*(given.names or usual)] + ["installed_size"] * given.installed_size
 
 

@@ -21,7 +21,14 @@ from typing import Any, Self
 
 import psutil
 
-SIDES = {"chainrule": "ours:Ours", "torch": "peers.pytorch:PyTorch", "yardstick": "side:Yardstick"}
+SIDES = {
+    "chainrule": "ours:Ours",
+    "torch": "peers.pytorch:PyTorch",
+    "yardstick": "side:Yardstick",
+    "using": "using:Using",
+    "torch_using": "peers.pytorch_using:PyTorchUsing",
+    "onnxruntime": "peers.onnx_runtime:OnnxRuntime",
+}
 FOREIGN = ("OMP_", "GOMP_", "KMP_", "MKL_", "OPENBLAS_", "BLIS_", "ONEDNN_", "DNNL_", "ATEN_")
 OURS = ("CHAINRULE_NUM_THREADS", "CHAINRULE_BACKEND")
 """Settings in the user's shell that would change one side or the other."""

@@ -163,7 +163,7 @@ class Graph:
         self._nodes = nodes
         self.inputs = inputs
         self._outputs = outputs
-        self._single = single
+        self.single = single
         for node, _ in outputs:
             node.is_output = True
 
@@ -171,6 +171,11 @@ class Graph:
     def outputs(self) -> list[GraphNode]:
         """The nodes of the outputs."""
         return [node for node, _ in self._outputs]
+
+    @property
+    def ends(self) -> list[tuple[GraphNode, int]]:
+        """The nodes of the outputs, and which of a node's values each is."""
+        return list(self._outputs)
 
     @property
     def parameters(self) -> list[GraphNode]:
@@ -199,7 +204,7 @@ class Graph:
         for gate in self._nodes:
             gate.forward()
         found = tuple([Tensor(node._values[index]) for node, index in self._outputs])
-        return found[0] if self._single else found
+        return found[0] if self.single else found
 
     def backward(self, gradient: Any = None) -> tuple[Any, ...]:
         """Run all gates backwards; give the gradient of each input (None where none arrives).
@@ -208,7 +213,7 @@ class Graph:
         """
         for gate in self._nodes:
             gate._slots = {}
-        given = [gradient] if self._single else gradient
+        given = [gradient] if self.single else gradient
         if given is None:
             given = [None] * len(self._outputs)
         for (node, index), g in zip(self._outputs, given, strict=True):

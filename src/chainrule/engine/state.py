@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 GRAD: ContextVar[bool] = ContextVar("chainrule_grad", default=True)
 ANOMALY: ContextVar[bool] = ContextVar("chainrule_anomaly", default=False)
+INFERENCE: ContextVar[bool] = ContextVar("chainrule_inference", default=False)
 DEVICE: ContextVar[str | None] = ContextVar("chainrule_device", default=None)
 LAYER: ContextVar[str] = ContextVar("chainrule_layer", default="")  # the path, while traced
 
@@ -38,32 +39,64 @@ class _Mode:
         self._tokens: list[Token[bool]] = []
 
     def __enter__(self) -> Any:
-        self._tokens.append(self._variable.set(self._value))
+        self._tokens.append(self._variable.set(_allowed(self._variable, self._value)))
         return self
 
     def __exit__(self, *exc: object) -> None:
         self._variable.reset(self._tokens.pop())
 
+    def again(self) -> _Mode:
+        """Give the same mode, to be entered anew."""
+        return _Mode(self._variable, self._value)
+
     def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """Run a function's calls in this mode; of a generator all that runs between its yields."""
-        variable, value = self._variable, self._value
 
         @functools.wraps(function)
         def call(*args: Any, **options: Any) -> Any:
-            with _Mode(variable, value):
+            with self.again():
                 result = function(*args, **options)
-            return _stepped(result, variable, value) if generates else result
+            return _stepped(result, self) if generates else result
 
         generates = inspect.isgeneratorfunction(function)
         return call
 
 
-def _stepped(inner: Any, variable: ContextVar[bool], value: bool) -> Generator[Any, Any, Any]:
+class _Inference(_Mode):
+    """The mode of `inference_mode`: no graph, and INFERENCE says so."""
+
+    def __init__(self, value: bool) -> None:
+        super().__init__(INFERENCE, value)
+        self._inner: list[_Mode] = []
+
+    def __enter__(self) -> Any:
+        super().__enter__()
+        if self._value:
+            self._inner.append(_Mode(GRAD, False))
+            self._inner[-1].__enter__()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        if self._value:
+            self._inner.pop().__exit__()
+        super().__exit__()
+
+    def again(self) -> _Mode:
+        """Give the same mode, to be entered anew."""
+        return _Inference(self._value)
+
+
+def _allowed(variable: ContextVar[bool], value: bool) -> bool:
+    """Give the value that a mode may have: inside `inference_mode` no graph is recorded."""
+    return value and not (variable is GRAD and INFERENCE.get())
+
+
+def _stepped(inner: Any, mode: _Mode) -> Generator[Any, Any, Any]:
     """Set the mode while the generator runs, and give the caller's back at every yield."""
     resume, sent = inner.send, None
     try:
         while True:
-            with _Mode(variable, value):
+            with mode.again():
                 try:
                     item = resume(sent)
                 except StopIteration as end:
@@ -75,7 +108,7 @@ def _stepped(inner: Any, variable: ContextVar[bool], value: bool) -> Generator[A
             except BaseException as error:
                 resume, sent = inner.throw, error
     finally:
-        with _Mode(variable, value):
+        with mode.again():
             inner.close()
 
 
@@ -121,7 +154,7 @@ class set_grad_enabled:
 
     def __init__(self, mode: bool) -> None:
         self._mode = bool(mode)
-        self._token = GRAD.set(self._mode)
+        self._token = GRAD.set(_allowed(GRAD, self._mode))
 
     def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """Leave the mode as it was; set it in the function's calls."""
@@ -133,6 +166,38 @@ class set_grad_enabled:
 
     def __exit__(self, *exc: object) -> None:
         GRAD.reset(self._token)
+
+
+def inference_mode(mode: Any = True) -> Any:
+    """Record no graph inside, whatever is asked for: `with inference_mode():`, or as a decorator.
+
+    Inside, `enable_grad` has no effect, and what layers derive from their weights (the layout that
+    a kernel wants) is kept between calls for as long as the weights are not written.  With `mode`
+    False nothing changes.
+
+    >>> import chainrule as cr
+    >>> x = cr.tensor([1.0], requires_grad=True)
+    >>> with cr.inference_mode(), cr.enable_grad():
+    ...     (2 * x).requires_grad
+    False
+    >>> @cr.inference_mode
+    ... def double(x):
+    ...     return 2 * x
+    >>> double(x).requires_grad
+    False
+    """
+    return _Inference(True)(mode) if callable(mode) else _Inference(bool(mode))
+
+
+def is_inference_mode_enabled() -> bool:
+    """Tell whether this thread is inside `inference_mode`.
+
+    >>> import chainrule as cr
+    >>> with cr.inference_mode():
+    ...     cr.is_inference_mode_enabled()
+    True
+    """
+    return INFERENCE.get()
 
 
 def is_grad_enabled() -> bool:

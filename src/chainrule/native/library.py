@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from chainrule.errors import BackendError, expect
 from chainrule.native.sources import digest
 
-ABI = 2
+ABI = 3
 """Which functions with which arguments: the number that chainrule_abi gives."""
 
 VARIABLE = "CHAINRULE_KERNELS"
@@ -41,6 +41,8 @@ class Kernels:
         self.lanes = _LANES[isa]  # floats in a vector
         # Gives each of so many threads a processor of its own, before work that is not ours.
         self.settle: Callable[[int], None] = functions.chainrule_settle
+        # Runs many calls one after the other: (steps, count, whether values were not finite).
+        self.program: Callable[..., int] = functions.chainrule_program
         self._functions = functions
         self._known: dict[tuple[Any, ...], Any] = {}
 
@@ -159,4 +161,6 @@ def _start(library: Any, functions: Any) -> None:
     library.chainrule_start.restype = None
     library.chainrule_settle.argtypes = (ctypes.c_int,)
     library.chainrule_settle.restype = None
+    library.chainrule_program.argtypes = (ctypes.c_void_p, ctypes.c_long, ctypes.c_void_p)
+    library.chainrule_program.restype = ctypes.c_int
     library.chainrule_start(*[ctypes.cast(entry, ctypes.c_void_p) for entry in entries])

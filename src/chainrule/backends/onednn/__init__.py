@@ -35,7 +35,7 @@ if _found.library is not None:
         softmax,
     )
 
-    # ...then ours, which take their places.
+    # ...then ours, which take their places; and programs, which our kernels run.
     if have_kernels():
         from chainrule.backends.onednn import (  # noqa: F401
             curves,
@@ -55,6 +55,9 @@ if _found.library is not None:
             scan,
             taps,
         )
+        from chainrule.backends.onednn.inference import compiled
+
+        ONEDNN.run_compiled = compiled.run
 
     BACKEND = ONEDNN
 

@@ -16,6 +16,7 @@ from chainrule.backends.onednn.runtime import Current, cached, runtime, work
 from chainrule.engine.dispatch import Backend
 from chainrule.engine.memory import keep_freed_memory
 from chainrule.engine.op import Array, Op
+from chainrule.engine.state import ANOMALY
 from chainrule.engine.threads import hold_blas, release_blas
 
 P = TypeVar("P")
@@ -47,6 +48,17 @@ class OneDNN(Backend):
         """Register the decorated class, by kernels of our own, in the place of the library's."""
         self.displaced.setdefault(op_class, self.table.get(op_class))
         return self.kernel(op_class)
+
+    # Set by the room of programs, which needs this table: what runs one as a list of calls.
+    run_compiled: Callable[[Any, Sequence[Any]], list[Any] | None] | None = None
+
+    def run(self, program: Any, arrays: Sequence[Any]) -> list[Any]:
+        """Run a program as a list of calls where it can be one, else step by step."""
+        if self.run_compiled is not None and not ANOMALY.get():
+            found = self.run_compiled(program, arrays)
+            if found is not None:
+                return found
+        return super().run(program, arrays)
 
     def add(self, a: Any, b: Any, out: Any = None) -> Any:
         """Give a + b, with all threads where the arrays are large and laid out alike."""

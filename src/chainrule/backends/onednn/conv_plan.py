@@ -50,7 +50,7 @@ class ConvPlan:
         self.y = out_shape(op, self.x, self.w)
         self.long = self.bias and _rows(self.y) > LONG
         self.what = f"{op!r} of {self.x} with {self.w}"
-        self._plain = plain(_grouped(op, self.w))
+        self._plain = plain(grouped(op, self.w))
 
     # What pairs call
 
@@ -127,7 +127,7 @@ def _packed(packing: Packing, w: Array) -> int:
     return target
 
 
-def _grouped(op: Conv, w: Shape) -> Shape:
+def grouped(op: Conv, w: Shape) -> Shape:
     """Give the weight's shape with the groups as an axis of their own, where there are several."""
     return w if op.groups == 1 else (op.groups, w[0] // op.groups, *w[1:])
 
@@ -135,6 +135,11 @@ def _grouped(op: Conv, w: Shape) -> Shape:
 def out_shape(op: Conv, x: Shape, w: Shape) -> Shape:
     """Give the output's shape."""
     return op.infer(Spec(x, FLOAT32), Spec(w, FLOAT32))[0].shape
+
+
+def spans(op: Conv, x: Shape, w: Shape) -> bool:
+    """Tell whether there is one window, as large as the image: a dense layer in other words."""
+    return op.groups == 1 and x[2:] == w[2:] and not any(map(any, op.padding))
 
 
 def _rows(y: Shape) -> int:
@@ -145,14 +150,14 @@ def _rows(y: Shape) -> int:
 def describe_conv(op: Conv, x: Shape, w: Shape, bias: bool) -> ConvPlan | None:
     """Give the plan of these shapes, None where the library has no fast one."""
     y = out_shape(op, x, w)
-    whole = op.groups == 1 and x[2:] == w[2:] and not any(map(any, op.padding))
+    whole = spans(op, x, w)
     kind = "inner_product" if whole else "convolution"  # one window: three times as fast
     result = y[:2] if whole else y
     layouts = channels_last(x), plain(result) if whole else channels_last(result)
-    weights = any_layout(_grouped(op, w))
+    weights = any_layout(grouped(op, w))
     vector = plain((w[0],)) if bias else None
     in_one = None if _rows(y) > LONG else vector
-    settings = () if whole else _settings(op)
+    settings = () if whole else settings_of(op)
     engine, alg = runtime().engine, () if whole else (c.CONVOLUTION_DIRECT,)
     kinds = (c.FORWARD_TRAINING, *alg)
     ends: tuple[Any, ...] = layouts[0], weights, vector, layouts[1], *settings
@@ -171,7 +176,7 @@ def describe_conv(op: Conv, x: Shape, w: Shape, bias: bool) -> ConvPlan | None:
     return ConvPlan(op, (x, w, bias), (forward, data, by_weights))
 
 
-def _settings(op: Conv) -> tuple[Shape, ...]:
+def settings_of(op: Conv) -> tuple[Shape, ...]:
     """Give strides, further steps within a window, and padding before and after."""
     spread = tuple([d - 1 for d in op.dilation])
     before, after = (tuple([pad[i] for pad in op.padding]) for i in (0, 1))

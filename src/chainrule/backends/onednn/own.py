@@ -17,14 +17,14 @@ _SCRATCH = 0  # the slot of the shared buffers that the primitives' scratchpads 
 class Kernel:
     """A C function; an address is passed as an int, a null pointer as None."""
 
-    __slots__ = ("_run",)
+    __slots__ = ("function",)
 
-    def __init__(self, run: Any) -> None:
-        self._run = run
+    def __init__(self, function: Any) -> None:
+        self.function = function
 
     def __call__(self, *arguments: Any) -> Any:
         """Run it; returns when all is written."""
-        return self._run(*arguments)
+        return self.function(*arguments)
 
 
 def have_kernels() -> bool:

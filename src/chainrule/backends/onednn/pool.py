@@ -285,3 +285,12 @@ class AdaptiveAvgPoolPair(AvgPoolPair):
             return None
         kernel = tuple([size // out for size, out in zip(x[2:], y[2:], strict=True)])
         return Windows(c.POOLING_AVG_EXCLUDE_PADDING, kernel, kernel, (0,) * len(kernel))
+
+
+def asked_of_library(op: Any, x: Shape, y: Shape) -> Windows | None:
+    """Say what to ask the library for, whatever pair serves; None where it cannot give it."""
+    if isinstance(op, MaxPool):
+        return MaxPoolPair().windows(op, x, y)
+    return (AdaptiveAvgPoolPair() if isinstance(op, AdaptiveAvgPool) else AvgPoolPair()).windows(
+        op, x, y
+    )

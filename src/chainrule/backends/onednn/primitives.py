@@ -67,19 +67,22 @@ def c_strides(shape: Shape) -> Shape:
     return tuple(reversed(strides))
 
 
-def _attributes(relu: bool, scaled: bool) -> Owner:
-    """Make a primitive's attributes: the caller's scratchpad, ReLU and scales if wanted."""
+def _attributes(relu: bool, scaled: bool, added: bool) -> Owner:
+    """Make a primitive's attributes: the caller's scratchpad, scales, sum and ReLU if wanted."""
     run, attr = runtime(), c_void_p()
     run.call("primitive_attr_create", byref(attr))
     owner = Owner(attr, run.raw.dnnl_primitive_attr_destroy)
     run.call("primitive_attr_set_scratchpad_mode", attr, c.SCRATCHPAD_USER)
     for source in (c.SRC, c.SRC_1) if scaled else ():
         run.call("primitive_attr_set_scales_mask", attr, source, 0)
-    if relu:
+    if relu or added:
         ops = c_void_p()
         run.call("post_ops_create", byref(ops))
         holder = Owner(ops, run.raw.dnnl_post_ops_destroy)
-        run.call("post_ops_append_eltwise", ops, c.ELTWISE_RELU, c_float(0), c_float(0))
+        if added:
+            run.call("post_ops_append_sum", ops, c_float(1), 0, c.UNDEFINED)
+        if relu:
+            run.call("post_ops_append_eltwise", ops, c.ELTWISE_RELU, c_float(0), c_float(0))
         run.call("primitive_attr_set_post_ops", attr, holder.handle)
     return owner
 
@@ -129,17 +132,19 @@ def describe(
     *arguments: Any,
     relu: bool = False,
     scaled: bool = False,
+    added: bool = False,
     slow: bool = False,
 ) -> Description | None:
     """Ask for a primitive: dnnl_KIND_primitive_desc_create with these arguments.
 
     Tuples become dims, floats C floats, descriptors their handles; attributes come last: with
-    `relu` the result is replaced by its max with 0, with `scaled` the two sources are multiplied
-    by the numbers at SCALE_0 and SCALE_1 first.  None where the library has no such
+    `scaled` the two sources are multiplied by the numbers at SCALE_0 and SCALE_1 first, with
+    `added` the result is added to what its memory holds, with `relu` then replaced by its max
+    with 0.  None where the library has no such
     primitive, or (unless `slow`) only a reference implementation.
     """
     run, handle = runtime(), c_void_p()
-    attributes = _attributes(relu, scaled)
+    attributes = _attributes(relu, scaled, added)
     create = getattr(run.raw, f"dnnl_{kind}_primitive_desc_create")
     converted = [_c(argument) for argument in arguments]
     status = create(byref(handle), *converted, attributes.handle)
@@ -172,34 +177,41 @@ ASLEEP = 100_000
 """Nanoseconds after which OpenMP's threads stop spinning, and may wake anywhere."""
 
 
+def settle() -> None:
+    """Wake OpenMP's threads, each on a processor of its own, where they sleep by now."""
+    run, thread = Current.runtime, Current.thread
+    if run.kernels is not None and perf_counter_ns() - thread.ran > ASLEEP:
+        run.kernels.settle(thread.budget)
+
+
 class Primitive:
     """A built primitive and its memory objects, for the thread that built it.
 
     Called with the addresses of its arguments, in the order of `args`.
     """
 
-    __slots__ = ("_addresses", "_alone", "_arguments", "_owners", "_primitive", "_scratch", "what")
+    __slots__ = ("_arguments", "_owners", "_primitive", "alone", "memories", "scratch", "what")
 
     def __init__(self, description: Description, args: Sequence[int], what: str) -> None:
         run, thread = runtime(), Current.thread
         handle = c_void_p()
-        self.what, self._alone = what, description.threads < thread.budget
+        self.what, self.alone = what, description.threads < thread.budget
         with thread.using(description.threads):
             status = run.raw.dnnl_primitive_create(byref(handle), description.handle)
         if status:
             raise failed(status, f"building {what}")
         self._owners = [Owner(handle, run.raw.dnnl_primitive_destroy)]
         self._primitive = handle.value
-        self._scratch = description.nbytes(c.SCRATCHPAD)
-        every = [*args, c.SCRATCHPAD] if self._scratch else list(args)
+        self.scratch = description.nbytes(c.SCRATCHPAD)
+        every = [*args, c.SCRATCHPAD] if self.scratch else list(args)
         number = plain((1,))  # of a scale, for which the description has no layout
         layouts = [
             number.handle if arg in (c.SCALE_0, c.SCALE_1) else description.layout(arg)
             for arg in every
         ]
-        self._addresses = [self._memory(run, layout) for layout in layouts]
+        self.memories = [self._memory(run, layout) for layout in layouts]
         self._arguments = (_Argument * len(every))(
-            *[_Argument(arg, memory) for arg, memory in zip(every, self._addresses, strict=True)]
+            *[_Argument(arg, memory) for arg, memory in zip(every, self.memories, strict=True)]
         )
 
     def _memory(self, run: Runtime, layout: c_void_p) -> int | None:
@@ -208,21 +220,30 @@ class Primitive:
         self._owners.append(Owner(memory, run.raw.dnnl_memory_destroy))
         return memory.value
 
+    def call(self) -> list[int | None]:
+        """Give the arguments of the library's `primitive_execute`, for calls from elsewhere.
+
+        What it runs on are its `memories`, whose addresses are then the caller's to set; the last
+        one is `scratch` bytes large, where there is any.
+        """
+        arguments = self._arguments
+        return [self._primitive, Current.thread.stream, len(arguments), ctypes.addressof(arguments)]
+
     def __call__(self, *addresses: int) -> None:
         """Run on arrays at these addresses; returns when all is written."""
         run, thread = Current.runtime, Current.thread
-        set_address, memories = run.set_address, self._addresses
+        set_address, memories = run.set_address, self.memories
         for memory, address in zip(memories, addresses, strict=False):
             set_address(memory, address)
-        if self._scratch:
-            set_address(memories[-1], thread.buffer(0, self._scratch))
+        if self.scratch:
+            set_address(memories[-1], thread.buffer(0, self.scratch))
         arguments = self._arguments
-        if self._alone:
+        if self.alone:
             run.set_threads(1)
-        elif run.kernels is not None and perf_counter_ns() - thread.ran > ASLEEP:
-            run.kernels.settle(thread.budget)
+        else:
+            settle()
         status = run.execute(self._primitive, thread.stream, len(arguments), arguments)
-        if self._alone:
+        if self.alone:
             run.set_threads(thread.budget)
         else:
             thread.ran = perf_counter_ns()

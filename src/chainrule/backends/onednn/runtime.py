@@ -176,6 +176,11 @@ class Thread(threading.local):
         self.version, self.budget, self.threads, self.evicted = -1, 0, 0, 0
         self.ran = 0  # when several threads last worked, on perf_counter_ns's clock
 
+    def refresh(self) -> None:
+        """Obey the budget of threads, where it changed."""
+        if self.version != BUDGET.version:
+            self.obey()
+
     def obey(self) -> None:
         """Have OpenMP use the budget's number of threads from here on, in this thread.
 
@@ -247,8 +252,7 @@ def cached(key: Hashable, build: Callable[[], T], effort: float = inf) -> T:
     for one: waking the others takes as long, and on a busy machine thousands of times as long.
     """
     thread = Current.thread
-    if thread.version != BUDGET.version:
-        thread.obey()
+    thread.refresh()
     plans = thread.plans
     try:
         plans.move_to_end(key)

@@ -6,6 +6,7 @@ remembers its winner.
 
 from __future__ import annotations
 
+from ctypes import addressof
 from math import prod
 from typing import Any, NamedTuple
 
@@ -27,23 +28,35 @@ class Winners(NamedTuple):
     entries: Array
 
 
+class SideBySide:
+    """Our kernel for one pooling of one shape, forward."""
+
+    def __init__(self, op: MaxPool, x: Shape, y: Shape) -> None:
+        self.threads = Current.thread.threads
+        n, channels, h, w = x
+        self.sizes = sizes(n, h, w, channels, *y[2:], *op.kernel)
+        self.few = channels <= 8
+        # Bytes that remember the winners.
+        self.entries = n * y[2] * y[3] * -(-channels // lanes(self.few)) * lanes(self.few)
+        self.kernel = kernel("pool_max", *[POINTER] * 4, INT, INT, half=self.few)
+
+    def arguments(self, x: Any, y: Any, entries: Any, relu: bool) -> list[Any]:
+        """Give the kernel's arguments; arrays by their addresses, or what stands for these."""
+        return [addressof(self.sizes), x, y, entries, relu, self.threads]
+
+
 class WinnersPlan:
     """One pooling of one shape."""
 
     def __init__(self, op: MaxPool, x: Shape, y: Shape) -> None:
-        self._threads, self.x, self.y = Current.thread.threads, x, y
-        n, channels, h, w = x
-        self._sizes = sizes(n, h, w, channels, *y[2:], *op.kernel)
-        few = channels <= 8
-        self._entries = n * y[2] * y[3] * -(-channels // lanes(few)) * lanes(few)
-        self._forward = kernel("pool_max", *[POINTER] * 4, INT, INT, half=few)
-        self._backward = kernel("pool_max_back", *[POINTER] * 4, INT, half=few)
+        self.x, self.y, self._own = x, y, SideBySide(op, x, y)
+        self._backward = kernel("pool_max_back", *[POINTER] * 4, INT, half=self._own.few)
 
     def forward(self, x: Array, relu: bool) -> tuple[Array, Winners] | None:
         """Give y and the winners; None where x is not finite, which is not for this kernel."""
-        y, entries = empty_last(self.y), np.empty(self._entries, np.uint8)
-        ends = address(x), address(y), address(entries)
-        if self._forward(self._sizes, *ends, relu, self._threads):
+        own, y = self._own, empty_last(self.y)
+        entries = np.empty(own.entries, np.uint8)
+        if own.kernel(*own.arguments(address(x), address(y), address(entries), relu)):
             return None
         note_finite(y)
         return y, Winners(self, entries)
@@ -52,8 +65,16 @@ class WinnersPlan:
         """Give gx."""
         g, gx = to_last(gy), empty_last(self.x)
         ends = address(g), address(entries), address(gx)
-        self._backward(self._sizes, *ends, self._threads)
+        self._backward(self._own.sizes, *ends, self._own.threads)
         return gx
+
+
+def side_by_side(op: Any) -> bool:
+    """Tell whether our kernel knows the pooling: largest values of plain windows side by side."""
+    if type(op) not in (MaxPool, ReLUMaxPool) or len(op.kernel) != 2 or max(op.dilation) > 1:
+        return False
+    plain = op.stride == op.kernel and not any(op.padding) and not op.indices
+    return have_kernels() and plain and not op.ceil_mode and prod(op.kernel) <= 255
 
 
 def plan_winners(op: Any, x: Shape) -> WinnersPlan | None:
@@ -62,10 +83,7 @@ def plan_winners(op: Any, x: Shape) -> WinnersPlan | None:
 
 
 def _build(op: Any, x: Shape) -> WinnersPlan | None:
-    if type(op) not in (MaxPool, ReLUMaxPool) or len(op.kernel) != 2 or max(op.dilation) > 1:
-        return None
-    plain = op.stride == op.kernel and not any(op.padding) and not op.indices
-    if not have_kernels() or not plain or op.ceil_mode or prod(op.kernel) > 255:
+    if not side_by_side(op):
         return None
     y = op.infer(Spec(x, FLOAT32))[0].shape
     with planned_for(work(2 * prod(x))):

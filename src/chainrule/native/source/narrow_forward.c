@@ -9,21 +9,20 @@
 
 typedef struct {
     Narrow s;
-    const float *x, *w, *bias;
-    float *y, *packed, *scratch;
+    const float *x, *bias, *packed;
+    float *y, *scratch;
+    int relu;
     Shares images;
 } Work;
 
 /* w (K, C, KH, KW) -> [vector of outputs][row][channel][column][LANES], zeros beyond K. */
-static void pack(const Work *a) {
-    const Narrow *s = &a->s;
-    float *to = a->packed;
+static void pack(const Narrow *s, const float *w, float *to) {
     for (long v = 0; v < vectors_of(s); v++)
         for (long i = 0; i < s->kh; i++)
             for (long c = 0; c < s->c; c++)
                 for (long j = 0; j < s->kw; j++)
                     for (long k = v * LANES; k < (v + 1) * LANES; k++)
-                        *to++ = k < s->k ? a->w[((k * s->c + c) * s->kh + i) * s->kw + j] : 0;
+                        *to++ = k < s->k ? w[((k * s->c + c) * s->kh + i) * s->kw + j] : 0;
 }
 
 /* Lay an image out with its border, rows of one channel together: [row][channel][column]. */
@@ -43,7 +42,7 @@ static void spread_image(const Narrow *s, const float *x, float *to) {
 }
 
 /* `count` neighbouring positions of a vector of outputs. */
-INLINE void positions(const Narrow *s, const float *x, const float *w, vec bias, float *y,
+INLINE void positions(const Narrow *s, const float *x, const float *w, vec bias, int relu, float *y,
                       some lanes, const int count) {
     long wide = padded_width(s);
     vec sum[MOST];
@@ -53,7 +52,11 @@ INLINE void positions(const Narrow *s, const float *x, const float *w, vec bias,
             vec tap = load(w);
             UNROLL for (int p = 0; p < count; p++) sum[p] += x[j + p] * tap;
         }
-    UNROLL for (int p = 0; p < count; p++) store_some(y + p * s->k, lanes, sum[p]);
+    UNROLL for (int p = 0; p < count; p++) {
+        /* not `> 0`: NaN stays */
+        if (relu) sum[p] = (vec)(~(sum[p] < 0) & (ivec)sum[p]);
+        store_some(y + p * s->k, lanes, sum[p]);
+    }
 }
 
 /* One image, `count` positions at once; the last ones of a row may be computed twice. */
@@ -66,7 +69,7 @@ INLINE void image(const Work *a, const float *x, float *y, const int count) {
         for (long i = 0; i < s->oh; i++)
             for (long j = 0; j < s->ow; j += count) {
                 long at = smaller(j, s->ow - count);
-                positions(s, x + i * s->c * padded_width(s) + at, w, bias,
+                positions(s, x + i * s->c * padded_width(s) + at, w, bias, a->relu,
                           y + (i * s->ow + at) * s->k + v * LANES, lanes, count);
             }
     }
@@ -95,19 +98,37 @@ static void worker(void *arg) {
     }
 }
 
-/* Bytes of scratch memory that narrow_conv needs. */
+static long packed_size(const Narrow *s) { return vectors_of(s) * taps_of(s) * LANES; }
+
+/* Bytes of scratch memory that narrow_conv needs without filters that were packed before. */
 EXPORT long NAME(narrow_conv_scratch)(const long *sizes, int threads) {
     const Narrow *s = (const Narrow *)sizes;
-    return (vectors_of(s) * taps_of(s) * LANES + threads * padded_size(s)) * (long)sizeof(float);
+    return (packed_size(s) + threads * padded_size(s)) * (long)sizeof(float);
 }
 
-/* x (N, H, W, C), w (K, C, KH, KW) plain -> y (N, OH, OW, K) + bias (where it is not null). */
+/* Bytes that narrow_filters writes. */
+EXPORT long NAME(narrow_filters_scratch)(const long *sizes) {
+    return packed_size((const Narrow *)sizes) * (long)sizeof(float);
+}
+
+/* Lay the filters w (K, C, KH, KW) out for narrow_conv. */
+EXPORT int NAME(narrow_filters)(const long *sizes, const float *w, float *packed) {
+    pack((const Narrow *)sizes, w, packed);
+    return 0;
+}
+
+/* x (N, H, W, C), w (K, C, KH, KW) plain -> y (N, OH, OW, K) + bias (where it is not null), negative
+ * values replaced by 0 with `relu`.  Where `packed` is not null it has the filters, laid out, and w
+ * is not read. */
 EXPORT int NAME(narrow_conv)(const long *sizes, const float *x, const float *w, const float *bias,
-                             float *y, float *scratch, int threads) {
-    Work a = {.s = *(const Narrow *)sizes, .x = x, .w = w, .bias = bias, .y = y};
-    a.packed = scratch, a.scratch = scratch + vectors_of(&a.s) * taps_of(&a.s) * LANES;
+                             float *y, float *scratch, int threads, int relu, const float *packed) {
+    Work a = {.s = *(const Narrow *)sizes, .x = x, .bias = bias, .y = y, .relu = relu};
+    a.packed = packed ? packed : scratch, a.scratch = scratch;
+    if (!packed) {
+        pack(&a.s, w, scratch);
+        a.scratch += packed_size(&a.s);
+    }
     a.images = share(a.s.n, 1, threads);
-    pack(&a);
     chainrule_parallel(worker, &a, threads);
     return 0;
 }

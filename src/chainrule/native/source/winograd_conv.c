@@ -11,8 +11,8 @@ typedef struct {
     Conv3 s;
     Filters filters;
     Results to;
-    const float *x;
-    float *u, *scratch;
+    const float *x, *u;
+    float *to_u, *scratch;
     long block, v_step, m_step, mine; /* tiles a block; floats between entries, and threads */
     int strange;                      /* whether a result is not finite */
     Shares vectors, tiles;
@@ -25,7 +25,7 @@ static void filters_worker(void *arg) {
     for (long v; take(&a->vectors, &v);) {
         long out = v * LANES, panel = out / PANEL * PANEL, wide = smaller(PANEL, f->outs - panel);
         for (long in = 0; in < f->ins; in++)
-            transform_filters(f, out, in, a->u + panel * f->ins + in * wide + out - panel,
+            transform_filters(f, out, in, a->to_u + panel * f->ins + in * wide + out - panel,
                               f->outs * f->ins);
     }
 }
@@ -72,24 +72,36 @@ static Work plan(const long *sizes, long block, int threads) {
     return a;
 }
 
-/* Bytes of scratch memory that winograd_conv needs. */
+/* Bytes of scratch memory that winograd_conv needs without filters that were transformed before. */
 EXPORT long NAME(winograd_conv_scratch)(const long *sizes, long block, int threads) {
     Work a = plan(sizes, block, threads);
     return (POINTS * a.s.c * a.s.k + a.mine * threads) * (long)sizeof(float);
 }
 
-/* x (N, H, W, C), w plain -> y (N, OH, OW, K) + bias (where it is not null), its negative values
- * replaced by 0 with `relu`.  w is (K, C, 3, 3), with `rotated` (C, K, 3, 3).  C and K are multiples
- * of LANES, `block` of ROWS; `scratch` begins at a cache line.  Gives 0, or 1 where a result before
- * ReLU is not finite. */
+/* Transform the filters w (K, C, 3, 3) to u, which takes 36 C K floats, for winograd_conv and
+ * winograd_deep. */
+EXPORT int NAME(winograd_filters)(const long *sizes, const float *w, float *u, int threads) {
+    Work a = plan(sizes, ROWS, threads);
+    a.filters = filters_of(w, a.s.k, a.s.c, 0), a.to_u = u;
+    chainrule_parallel(filters_worker, &a, threads);
+    return 0;
+}
+
+/* x (N, H, W, C), w plain -> y (N, OH, OW, K) + bias + more (an array like y), where these are not
+ * null; negative values are replaced by 0 with `relu`.  w is (K, C, 3, 3), with `rotated`
+ * (C, K, 3, 3); where u is not null it has the filters, transformed, and w is not read.  C and K are
+ * multiples of LANES, `block` of ROWS; `scratch` begins at a cache line.  Gives 0, or 1 where a
+ * result before ReLU is not finite. */
 EXPORT int NAME(winograd_conv)(const long *sizes, const float *x, const float *w, int rotated,
                                const float *bias, float *y, float *scratch, long block, int relu,
-                               int threads) {
+                               int threads, const float *u, const float *more) {
     Work a = plan(sizes, block, threads);
-    a.filters = rotated ? filters_of(w, a.s.c, a.s.k, 1) : filters_of(w, a.s.k, a.s.c, 0);
-    a.x = x, a.to = (Results){y, bias, relu};
-    a.u = scratch, a.scratch = scratch + POINTS * a.s.c * a.s.k;
-    chainrule_parallel(filters_worker, &a, threads);
+    a.x = x, a.to = (Results){y, bias, more, relu}, a.u = u, a.scratch = scratch;
+    if (!u) {
+        a.filters = rotated ? filters_of(w, a.s.c, a.s.k, 1) : filters_of(w, a.s.k, a.s.c, 0);
+        a.u = a.to_u = scratch, a.scratch = scratch + POINTS * a.s.c * a.s.k;
+        chainrule_parallel(filters_worker, &a, threads);
+    }
     chainrule_parallel(tiles_worker, &a, threads);
     return a.strange;
 }

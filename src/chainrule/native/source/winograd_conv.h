@@ -71,7 +71,7 @@ INLINE void multiply_rows(const float *v, long v_step, long blocks, const float 
 /* Where results go, and what is done to them on the way. */
 typedef struct {
     float *y;
-    const float *bias;
+    const float *bias, *more; /* of each channel, and of each place of y; null where there is none */
     int relu;
 } Results;
 
@@ -82,7 +82,7 @@ INLINE void write_results(const Conv3 *s, const Results *to, long tile, long k, 
     long down = tiles_down(s), across = tiles_across(s);
     long top = tile / across % down * OUT, left = tile % across * OUT, image = tile / (across * down);
     long rows = smaller(OUT, s->oh - top), columns = smaller(OUT, s->ow - left);
-    float *y = to->y + ((image * s->oh + top) * s->ow + left) * s->k + k;
+    long at = ((image * s->oh + top) * s->ow + left) * s->k + k;
     vec half[IN][OUT], bias = to->bias ? load(to->bias + k) : (vec){0};
     UNROLL for (int j = 0; j < IN; j++) {
         vec d[IN];
@@ -94,10 +94,13 @@ INLINE void write_results(const Conv3 *s, const Results *to, long tile, long k, 
         UNROLL for (int j = 0; j < IN; j++) d[j] = half[j][i];
         write_tile(d, e);
         UNROLL for (int j = 0; j < OUT; j++) {
+            long place = at + (i * s->ow + j) * s->k;
+            int inside = i < rows && j < columns;
             vec value = e[j] + bias;
+            if (to->more && inside) value += load(to->more + place);
             *strange += value - value;
             if (to->relu) value = (vec)((value > 0) & (ivec)value);
-            if (i < rows && j < columns) store(y + (i * s->ow + j) * s->k, value);
+            if (inside) store(to->y + place, value);
         }
     }
 }

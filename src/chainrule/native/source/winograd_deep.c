@@ -14,7 +14,7 @@ typedef struct {
     Conv3 s;
     Filters filters;
     Results to;
-    const float *x;
+    const float *x, *u; /* u: the filters, transformed before; else null */
     float *v, *scratch;
     long block, v_step, u_step, m_step, mine; /* tiles; floats between entries, and threads */
     int strange;                              /* whether a result is not finite */
@@ -30,17 +30,22 @@ static void tiles_worker(void *arg) {
 }
 
 /* Multiply all tiles with the filters from the inputs [in, in + count) to a panel of outputs. */
-INLINE void multiply_panel(const Work *a, long panel, long in, long count, float *u, float *m,
+INLINE void multiply_panel(const Work *a, long panel, long in, long count, float *room, float *m,
                            const int wide) {
-    long step = a->block * LANES;
-    for (long i = 0; i < count; i++)
-        UNROLL for (int j = 0; j < wide; j++)
-            transform_filters(&a->filters, panel + j * LANES, in + i, u + (i * wide + j) * LANES,
-                              a->u_step);
+    long step = a->block * LANES, u_step = a->u_step;
+    const float *u = room;
+    if (a->u) {
+        u = a->u + panel * a->s.c + in * wide * LANES, u_step = a->s.c * a->s.k;
+    } else {
+        for (long i = 0; i < count; i++)
+            UNROLL for (int j = 0; j < wide; j++)
+                transform_filters(&a->filters, panel + j * LANES, in + i,
+                                  room + (i * wide + j) * LANES, u_step);
+    }
     for (int p = 0; p < POINTS; p++)
         for (long t = 0; t < a->block; t += ROWS)
             multiply_rows(a->v + p * a->v_step + in / LANES * step + t * LANES, step, count / LANES,
-                          u + p * a->u_step, m + p * a->m_step + t * LANES, step, in == 0, wide);
+                          u + p * u_step, m + p * a->m_step + t * LANES, step, in == 0, wide);
 }
 
 static void panels_worker(void *arg) {
@@ -83,10 +88,11 @@ EXPORT long NAME(winograd_deep_scratch)(const long *sizes, int threads) {
 
 /* As winograd_conv, which see, by another order of the work. */
 EXPORT int NAME(winograd_deep)(const long *sizes, const float *x, const float *w, int rotated,
-                               const float *bias, float *y, float *scratch, int relu, int threads) {
+                               const float *bias, float *y, float *scratch, int relu, int threads,
+                               const float *u, const float *more) {
     Work a = plan(sizes, threads);
     a.filters = rotated ? filters_of(w, a.s.c, a.s.k, 1) : filters_of(w, a.s.k, a.s.c, 0);
-    a.x = x, a.to = (Results){y, bias, relu};
+    a.x = x, a.to = (Results){y, bias, more, relu}, a.u = u;
     a.v = scratch, a.scratch = scratch + POINTS * a.v_step;
     chainrule_parallel(tiles_worker, &a, threads);
     chainrule_parallel(panels_worker, &a, threads);
