@@ -7,6 +7,7 @@ from chainrule import engine as engine
 from chainrule import errors as errors
 from chainrule import flat as flat
 from chainrule import formats as formats
+from chainrule import inference as inference
 from chainrule import inspection as inspection
 from chainrule import models as models
 from chainrule import nn as nn
@@ -49,7 +50,9 @@ from chainrule.engine.random import initial_seed as initial_seed
 from chainrule.engine.random import manual_seed as manual_seed
 from chainrule.engine.state import detect_anomaly as detect_anomaly
 from chainrule.engine.state import enable_grad as enable_grad
+from chainrule.engine.state import inference_mode as inference_mode
 from chainrule.engine.state import is_grad_enabled as is_grad_enabled
+from chainrule.engine.state import is_inference_mode_enabled as is_inference_mode_enabled
 from chainrule.engine.state import no_grad as no_grad
 from chainrule.engine.state import set_grad_enabled as set_grad_enabled
 from chainrule.engine.tensor import Tensor as Tensor
@@ -69,6 +72,7 @@ from chainrule.errors import UndefinedKindError as UndefinedKindError
 from chainrule.formats.torch_save import save_torch as save_torch
 from chainrule.formats.weights import load_weights as load_weights
 from chainrule.formats.weights import save_weights as save_weights
+from chainrule.inference import fuse as fuse
 from chainrule.inspection.summary import summary as summary
 from chainrule.models.registry import create_model as create_model
 from chainrule.nn.module import Module as Module

@@ -44,6 +44,7 @@ class Fake(SimpleNamespace):
             chainrule_level=lambda: level,
             chainrule_start=lambda *pointers: self.started.append(pointers),
             chainrule_settle=lambda threads: None,
+            chainrule_program=lambda *_: 0,
         )
         self.started: list[Any] = []
 

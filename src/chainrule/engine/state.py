@@ -171,9 +171,7 @@ class set_grad_enabled:
 def inference_mode(mode: Any = True) -> Any:
     """Record no graph inside, whatever is asked for: `with inference_mode():`, or as a decorator.
 
-    Inside, `enable_grad` has no effect, and what layers derive from their weights (the layout that
-    a kernel wants) is kept between calls for as long as the weights are not written.  With `mode`
-    False nothing changes.
+    Inside, `enable_grad` has no effect.  With `mode` False nothing changes.
 
     >>> import chainrule as cr
     >>> x = cr.tensor([1.0], requires_grad=True)

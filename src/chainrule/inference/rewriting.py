@@ -1,8 +1,6 @@
-"""What a program need not compute each time: constants, batch norms, operations that change nothing."""
+"""What a program need not compute each time: constants, batch norms, what changes nothing."""
 
 from __future__ import annotations
-
-from collections.abc import Callable
 
 import numpy as np
 
@@ -75,7 +73,8 @@ def _constants_computed(program: Program) -> Program:
 def _norms_folded(program: Program) -> Program:
     """Let convolutions and dense layers do what the batch norm after them does, by their weights.
 
-    With s = weight / sqrt(variance + eps): s (w x + b - mean) + bias = (s w) x + (s (b - mean) + bias).
+    With s = weight / sqrt(variance + eps) it is s (w x + b - mean) + bias, that is
+    (s w) x + (s (b - mean) + bias).
     """
     users, constants, specs = program.users(), dict(program.constants), dict(program.specs)
     steps: dict[int, Step | None] = dict(enumerate(program.steps))
@@ -132,6 +131,3 @@ def _pruned(program: Program) -> Program:
             steps.append(step)
     constants = {v: a for v, a in program.constants.items() if v in wanted}
     return _changed(program, steps[::-1], constants=constants)
-
-
-Rewrite = Callable[[Program], Program]

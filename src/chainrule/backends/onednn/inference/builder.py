@@ -69,7 +69,7 @@ class Call:
     function: int
     arguments: list[Any]
     strict: int
-    memories: list[tuple[int, Place]] = field(default_factory=list)  # a primitive's
+    memories: list[tuple[int | None, Place]] = field(default_factory=list)  # a primitive's
     what: str = ""
 
 
@@ -166,9 +166,9 @@ class Builder:
             return place
         copy = self.new(place.shape, layout)
         source, shape = (place, place.shape) if place.flat is None else unflattened(place)
-        described = [_described(shape, side) for side in (source.layout, layout)]
+        before, after = _described(shape, source.layout), _described(shape, layout)
         with planned_for(work(2 * prod(shape))):
-            built = reorder(*described, f"{shape} in another layout")
+            built = reorder(before, after, f"{shape} in another layout")
         self.primitive(built, [source, copy])
         return copy
 

@@ -102,7 +102,7 @@ class Compiled:
                 for memory, place in call.memories:
                     self._add(place, (None, memory))
 
-    def _add(self, place: Place, where: tuple[Any, int]) -> None:
+    def _add(self, place: Place, where: tuple[Any, Any]) -> None:
         base = place.base
         if base.fixed is not None:
             _write(where, base.fixed)
@@ -158,7 +158,7 @@ class Compiled:
             seen(place)[...] = array
 
 
-def _write(where: tuple[Any, int], at: int) -> None:
+def _write(where: tuple[Any, Any], at: int) -> None:
     """Fill an address into a call's argument or a primitive's memory object."""
     target, k = where
     if target is None:
@@ -173,12 +173,13 @@ def _empty(shape: tuple[int, ...], layout: str) -> Array:
 
 def _seen(at: int, shape: tuple[int, ...], layout: str) -> Array:
     """See memory as an array."""
-    kind = ctypes.c_float * prod(shape)
-    flat = np.frombuffer(kind.from_address(at), FLOAT32)
+    memory: Any = (ctypes.c_float * prod(shape)).from_address(at)
+    flat: Array = np.frombuffer(memory, FLOAT32)
     if layout == PLAIN:
         return flat.reshape(shape)
     n, channels, *sizes = shape
-    return np.moveaxis(flat.reshape(n, *sizes, channels), -1, 1)
+    moved: Array = np.moveaxis(flat.reshape(n, *sizes, channels), -1, 1)
+    return moved
 
 
 def share_out(places: Sequence[Place]) -> int:

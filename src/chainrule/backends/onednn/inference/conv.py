@@ -28,6 +28,7 @@ from chainrule.backends.onednn.primitives import (
 )
 from chainrule.backends.onednn.runtime import planned_for, runtime, work
 from chainrule.backends.onednn.winograd import Winograd, pays
+from chainrule.engine.op import Array
 from chainrule.engine.program import Step
 from chainrule.ops.activation import ReLU
 from chainrule.ops.conv import Conv
@@ -38,10 +39,9 @@ from chainrule.ops.fused import ConvReLU
 class Layer:
     """One convolution: its arrays, and what is done to its result."""
 
-    def __init__(self, b: Builder, step: Step) -> None:
-        self.b, self.step, self.op = b, step, step.op
-        self.x, self.w = b.shape(step.inputs[0]), b.array(step.inputs[1])
-        self.bias = b.array(step.inputs[2]) if len(step.inputs) == 3 else None
+    def __init__(self, b: Builder, step: Step, op: Conv, w: Array, bias: Array | None) -> None:
+        self.b, self.step, self.op = b, step, op
+        self.x, self.w, self.bias = b.shape(step.inputs[0]), w, bias
         self.y = b.shape(step.outputs[0])
         self.value = step.outputs[0]  # what there is at the end
         self.more: int | None = None  # the value that is added
@@ -80,9 +80,11 @@ class Layer:
 @compiles(Conv, ConvReLU)
 def conv(b: Builder, step: Step) -> bool:
     """Write a convolution of a batch by constants."""
-    layer = Layer(b, step)
-    if layer.w is None or (len(step.inputs) == 3 and layer.bias is None):
+    w = b.array(step.inputs[1])
+    bias = b.array(step.inputs[2]) if len(step.inputs) == 3 else None
+    if not isinstance(step.op, Conv) or w is None or (len(step.inputs) == 3 and bias is None):
         return False
+    layer = Layer(b, step, step.op, w, bias)
     if len(layer.x) != layer.w.ndim or not 3 <= len(layer.x) <= 5:
         return False
     layer.look_ahead()
@@ -172,7 +174,7 @@ def _direct(layer: Layer) -> bool:
         b.places[layer.value] = target
     else:
         target = b.result(layer.value, LAST)
-    bias = [] if layer.bias is None else [layer.bias_at()]
+    bias = [] if layer.bias is None else [b.keep(layer.bias)]
     b.primitive(built[0], [source, weights, *bias, target])
     if apart is not None:
         layer.value, layer.taken = end, taken

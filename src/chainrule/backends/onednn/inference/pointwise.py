@@ -26,9 +26,9 @@ def total(b: Builder, step: Step) -> bool:
         b.take(after)
     places = [b.place(v) for v in (first, second)]
     layout = LAST if any(p.layout == LAST for p in places) else places[0].layout
-    given = [b.read(v, layout) for v in (first, second)]
+    one, other = b.read(first, layout), b.read(second, layout)
     relu = after is not None or type(step.op) is AddReLU
-    add(b, *given, b.result(value, layout), relu)
+    add(b, one, other, b.result(value, layout), relu)
     return True
 
 

@@ -26,18 +26,18 @@ def pool(b: Builder, step: Step) -> bool:
         return False
     if isinstance(op, MaxPool) and len(x) != len(op.kernel) + 2:
         return False
-    if side_by_side(op):
-        return _own(b, step, x, y, relu)
+    if isinstance(op, MaxPool) and side_by_side(op):
+        return _own(b, step, op, x, y)
     windows = None if relu else asked_of_library(op, x, y)
     return windows is not None and _library(b, step, windows, x, y)
 
 
-def _own(b: Builder, step: Step, x: Shape, y: Shape, relu: bool) -> bool:
+def _own(b: Builder, step: Step, op: MaxPool, x: Shape, y: Shape) -> bool:
     with planned_for(work(2 * prod(x))):
-        own = SideBySide(step.op, x, y)
+        own = SideBySide(op, x, y)
     b.kept.append(own)
     source, target = b.read(step.inputs[0], LAST), b.result(step.outputs[0], LAST)
-    arguments = own.arguments(source, target, b.scratch(own.entries), relu)
+    arguments = own.arguments(source, target, b.scratch(own.entries), isinstance(op, ReLUMaxPool))
     b.call(own.kernel, arguments, own.threads, strange=True)
     return True
 

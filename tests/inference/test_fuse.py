@@ -1,0 +1,205 @@
+"""Networks in use give what their models give, whatever happens to these."""
+
+from __future__ import annotations
+
+import copy
+import threading
+from typing import Any
+
+import numpy as np
+import pytest
+
+import chainrule as cr
+from chainrule.errors import GraphError
+from chainrule.inference.fuse import Fused
+
+nn = cr.nn
+SIZES = {"resnet18": 64, "resnet50": 64, "googlenet": 64, "vgg11_bn": 64, "alexnet": 96}
+SIZES |= {"resnet20": 32, "plain20": 32, "lenet5": 32}
+
+
+def drawn(model: cr.Module) -> cr.Module:
+    """Give batch norms statistics and weights of their own, and the model in evaluation mode."""
+    rng = np.random.default_rng(3)
+    for layer in model.modules():
+        if isinstance(layer, nn.BatchNorm2d | nn.BatchNorm1d):
+            n = layer.num_features
+            layer.running_mean = cr.tensor(rng.normal(0, 0.5, n).astype("f"))
+            layer.running_var = cr.tensor(rng.uniform(0.5, 2, n).astype("f"))
+            with cr.no_grad():
+                layer.weight.copy_(cr.tensor(rng.uniform(0.5, 1.5, n).astype("f")))
+                layer.bias.copy_(cr.tensor(rng.normal(0, 0.5, n).astype("f")))
+    return model.eval()
+
+
+def images(*shape: int) -> cr.Tensor:
+    return cr.tensor(np.random.default_rng(5).standard_normal(shape).astype("f"))
+
+
+def first(y: Any) -> Any:
+    return (y if isinstance(y, cr.Tensor) else y[0]).numpy()
+
+
+def agree(fused: Any, model: Any, x: cr.Tensor, within: float = 1e-4) -> None:
+    with cr.no_grad():
+        ours, theirs = first(fused(x)), first(model(x))
+    assert ours.shape == theirs.shape
+    assert np.abs(ours - theirs).max() <= within * np.abs(theirs).max()
+
+
+@pytest.mark.parametrize("backend", ["onednn", "numpy"])
+@pytest.mark.parametrize("name", sorted(SIZES))
+def test_networks(name: str, backend: str) -> None:
+    model = drawn(cr.create_model(name))
+    channels = 1 if name == "lenet5" else 3
+    try:
+        scope = cr.use_backend(backend)
+    except cr.BackendError as error:
+        pytest.skip(str(error))
+    with scope:
+        fused = cr.fuse(model)
+        for batch in (1, 3):
+            agree(fused, model, images(batch, channels, SIZES[name], SIZES[name]))
+
+
+class Block(nn.Module):
+    """A sum whose other part is read again, and one that is the output."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.two = nn.Conv2d(16, 16, 1), nn.Conv2d(16, 16, 3, padding=1)
+        self.norm, self.pool = nn.BatchNorm2d(16), nn.AvgPool2d(3, 2, 1)
+        self.fc = nn.Linear(16 * 6 * 6, 5)
+
+    def forward(self, x: Any) -> Any:
+        a = self.one(x)
+        b = (self.norm(self.two(a)) + a).relu()
+        c = self.one(b) + a
+        d = self.pool((a + c).relu())
+        return self.fc(d.flatten(1)), c, d.sigmoid()
+
+
+@pytest.mark.parametrize("layout", ["rows", "last"])
+def test_branches_and_several_outputs(layout: str) -> None:
+    model, x = drawn(Block()), images(2, 16, 12, 12)
+    if layout == "last":
+        x = cr.tensor(np.ascontiguousarray(x.numpy().transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2))
+    with cr.no_grad():
+        for ours, theirs in zip(cr.fuse(model)(x), model(x), strict=True):
+            np.testing.assert_allclose(ours.numpy(), theirs.numpy(), rtol=1e-4, atol=1e-5)
+
+
+def test_norms_are_folded_into_what_is_before_them() -> None:
+    fused = cr.fuse(drawn(cr.create_model("resnet18")))
+    with cr.no_grad():
+        fused(images(1, 3, 64, 64))
+    (entry,) = fused._known.values()
+    assert not [s for s in entry.program.steps if type(s.op).__name__.startswith("BatchNorm")]
+
+
+def test_a_network_is_one_list_of_calls() -> None:
+    if cr.current_backend().name != "onednn" or cr.current_backend().run_compiled is None:
+        pytest.skip("no compiled kernels here")
+    fused = cr.fuse(drawn(cr.create_model("resnet18")))
+    with cr.no_grad():
+        fused(images(1, 3, 64, 64))
+    (entry,) = fused._known.values()
+    (compiled,) = entry.program.held.compiled.values()
+    assert len(compiled.parts) == 1
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_what_is_not_finite_comes_through(value: float) -> None:
+    model, x = drawn(cr.create_model("resnet20")), images(2, 3, 32, 32).numpy().copy()
+    x[1, 0, 3, 3] = value
+    with cr.no_grad():
+        ours, theirs = (f(cr.tensor(x)).numpy() for f in (cr.fuse(model), model))
+    np.testing.assert_array_equal(np.isnan(ours), np.isnan(theirs))
+    assert np.isnan(ours[1]).all()
+    np.testing.assert_allclose(ours[0], theirs[0], rtol=1e-3, atol=1e-4)
+
+
+def test_written_and_replaced_weights_are_seen() -> None:
+    model = drawn(cr.create_model("lenet5"))
+    fused, x = cr.fuse(model), images(2, 1, 32, 32)
+    agree(fused, model, x)
+    with cr.no_grad():
+        model.conv1.weight.mul_(2.0)
+    agree(fused, model, x)
+    model.fc2 = nn.Linear(84, 3)
+    agree(fused, model, x)
+    model.load_state_dict({k: v * 0.5 for k, v in model.state_dict().items()})
+    agree(fused, model, x)
+    model.conv2.bias.data = model.conv2.bias.data + 1.0
+    agree(fused, model, x)
+
+
+def test_the_model_stays_as_it_was() -> None:
+    model = cr.create_model("lenet5").train()
+    with cr.no_grad():
+        cr.fuse(model)(images(1, 1, 32, 32))
+    assert all(layer.training for layer in model.modules())
+
+
+def test_a_method_of_the_model() -> None:
+    model, x = drawn(cr.create_model("lenet5")), images(2, 1, 32, 32)
+    agree(cr.fuse(model, "embed"), model.embed, x)
+    agree(copy.deepcopy(cr.fuse(model, "embed")), model.embed, x)
+
+
+def test_threads_run_it_at_once() -> None:
+    model, x = drawn(cr.create_model("lenet5")), images(4, 1, 32, 32)
+    fused, found = cr.fuse(model), []
+
+    def run() -> None:
+        with cr.no_grad():
+            found.extend(fused(x).numpy() for _ in range(5))
+
+    threads = [threading.Thread(target=run) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) == 20
+    for y in found:
+        np.testing.assert_allclose(y, found[0], rtol=1e-6, atol=1e-6)
+
+
+class Choice(nn.Module):
+    def forward(self, x: Any) -> Any:
+        return x + 1 if x.sum().item() > 0 else x
+
+
+def test_mistakes_are_named() -> None:
+    with pytest.raises(TypeError, match="a Module"):
+        cr.fuse(3)  # type: ignore[arg-type]
+    fused = cr.fuse(cr.create_model("lenet5"))
+    assert isinstance(fused, Fused)
+    with pytest.raises(GraphError, match="train the model it was made from"):
+        fused.train()
+    with pytest.raises(GraphError, match="requires grad"):
+        fused(cr.zeros(1, 1, 32, 32, requires_grad=True))
+    with pytest.raises(cr.ShapeError, match="32"):
+        fused(cr.zeros(1, 1, 30, 30))
+    with pytest.raises(ValueError, match="method"):
+        cr.fuse(cr.create_model("lenet5"), "nothing")
+    with pytest.raises(GraphError, match="depends on values"):
+        cr.fuse(Choice())(cr.ones(2))
+
+
+def test_inference_mode() -> None:
+    x = cr.ones(2, requires_grad=True)
+    with cr.inference_mode():
+        assert cr.is_inference_mode_enabled()
+        with cr.enable_grad(), cr.set_grad_enabled(True):
+            assert not (x * 2).requires_grad
+    assert not cr.is_inference_mode_enabled()
+    assert (x * 2).requires_grad
+    with cr.inference_mode(False):
+        assert (x * 2).requires_grad
+
+    @cr.inference_mode()
+    def double(x: cr.Tensor) -> cr.Tensor:
+        return x * 2
+
+    assert not double(x).requires_grad
