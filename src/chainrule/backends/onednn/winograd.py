@@ -74,8 +74,7 @@ class Winograd:
         tile_parts, channel_parts = (1, threads) if channels * filters >= MANY else (threads, 1)
         tile_parts = max(tile_parts, -(-_tiles(y) // (self._block * IN_A_ROW)))
         self.division: tuple[int, ...] = (self._block, tile_parts, channel_parts, threads)
-        # Few tiles: all of them, transformed, take less memory than all filters would.
-        self._deep = _tiles(y) * (channels + filters) <= channels * filters
+        self._deep = _few_tiles(y, channels, filters)
         self._choose_kernels()
 
     def _choose_kernels(self) -> None:
@@ -167,6 +166,11 @@ class WinogradPlan(ConvPlan):
 
 def _tiles(y: Shape) -> int:
     return y[0] * -(-y[2] // 4) * -(-y[3] // 4)
+
+
+def _few_tiles(y: Shape, channels: int, filters: int) -> bool:
+    """Tell whether all tiles, transformed, take less memory than all filters would."""
+    return _tiles(y) * (channels + filters) <= channels * filters
 
 
 def winograd_plan(op: Conv, plan: ConvPlan) -> ConvPlan | None:
