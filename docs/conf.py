@@ -26,7 +26,10 @@ myst_heading_anchors = 3
 
 autodoc_typehints = "none"  # shapes and kinds are in the words of each docstring
 autodoc_member_order = "bysource"
-nitpick_ignore = [("py:class", "numpy.ndarray"), ("py:class", "numpy.dtype")]  # not documented here
+# What is documented elsewhere.
+nitpick_ignore = [
+    ("py:class", name) for name in ("numpy.ndarray", "numpy.dtype", "collections.abc.Callable")
+]
 default_role = "code"
 
 html_theme = "furo"

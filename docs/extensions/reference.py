@@ -27,6 +27,7 @@ ROOMS = {
     "optim": "Optimisers and schedules",
     "flat": "Pairs of functions on plain arrays",
     "models": "Networks",
+    "inference": "Networks in use",
     "inspection": "Looking at networks",
     "data": "Data",
     "training": "Training",

@@ -8,7 +8,7 @@ from typing import Any
 from chainrule.engine.random import construction
 
 
-class Built(type):
+class _Built(type):
     """Gives every module under construction a random stream of its own; see engine.random."""
 
     def __call__(cls, *args: Any, **options: Any) -> Any:

@@ -11,14 +11,14 @@ from chainrule.engine.device import names_device
 from chainrule.engine.promotion import as_dtype
 from chainrule.engine.tensor import Handle, Tensor
 from chainrule.errors import ChainruleError, KindError, failure
-from chainrule.nn.built import Built
+from chainrule.nn.built import _Built
 from chainrule.nn.byhand import drive_backward
 from chainrule.nn.loading import Keys, load_state
 from chainrule.nn.parameter import Parameter
 from chainrule.nn.tracking import BackwardWatch, note_path
 
 
-class Module(metaclass=Built):
+class Module(metaclass=_Built):
     """Base of all layers and networks.
 
     A subclass calls `super().__init__()`, assigns parameters, buffers and other modules to
