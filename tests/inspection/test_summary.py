@@ -83,6 +83,8 @@ def test_googlenets_multiply_adds_and_its_blocks_weights() -> None:
         weights = [p.numel() for p in model.get_submodule(f"inception{block}").parameters()
                    if p.ndim == 4]  # fmt: skip
         assert sum(weights) == count
+    stem = next(row for row in found.rows if row.kind == "Conv2d")
+    assert (stem.parameters - 64, stem.multiply_adds) == (9_408, 9_408 * 112 * 112)  # 118M
     shapes = {row.layer: row.shape for row in found.rows if row.kind == "cat"}
     assert shapes["inception3a"] == (1, 256, 28, 28)
     assert shapes["inception5b"] == (1, 1024, 7, 7)

@@ -160,7 +160,7 @@ def test_vggs_initial_values_and_what_it_fuses(vgg16: VGG) -> None:
 def test_what_is_drawn_in_parts_is_all_drawn_and_all_different() -> None:
     cr.manual_seed(0)
     layer = dense(1000, 2 * PART // 1000 + 7)
-    initialise(layer, lambda w: nn.init.uniform_(w, 1.0, 2.0))
+    initialise(layer, lambda part, fans: nn.init.uniform_(part, 1.0, 2.0))
     rows = layer.weight.detach().numpy()
     assert rows.min() >= 1.0
     assert rows.max() < 2.0

@@ -83,7 +83,7 @@ def test_the_docstrings_multiply_adds(made: tuple[Entry, Any]) -> None:
 
 def test_the_docstring_says_what_a_reader_wants(made: tuple[Entry, Any]) -> None:
     text = inspect.getdoc(made[0].build) or ""
-    for word in ("Source:", "Input (", "parameters", "multiply-adds"):
+    for word in ("Source:", "Input (", "parameters", "multiply-adds", "Published:"):
         assert word in text, word
 
 

@@ -6,7 +6,7 @@ from typing import Literal, NamedTuple
 
 from chainrule.engine.tensor import Tensor
 from chainrule.errors import failure
-from chainrule.models.common import at_least, dense, images, initialise
+from chainrule.models.common import at_least, dense, hundredth, images, initialise
 from chainrule.models.registry import register
 from chainrule.nn import (
     AdaptiveAvgPool2d,
@@ -106,7 +106,7 @@ class AlexNet(Module):
         self._initialise()
 
     def _initialise(self) -> None:
-        initialise(self, lambda weight: init.normal_(weight, 0.0, 0.01))
+        initialise(self, hundredth)
         for path in ("features.3", "features.8", "features.10", "classifier.1", "classifier.4"):
             init.ones_(self.get_submodule(path).bias)
 

@@ -7,9 +7,9 @@ from itertools import pairwise
 
 from chainrule.engine.tensor import Tensor
 from chainrule.errors import failure
-from chainrule.models.common import he, images, initialise
+from chainrule.models.common import he, hundredth, images, initialise
 from chainrule.models.registry import register
-from chainrule.nn import Linear, Module, ReLU, Sequential, init
+from chainrule.nn import Linear, Module, ReLU, Sequential
 from chainrule.nn import functional as F
 from chainrule.nn.fusing import chain
 
@@ -50,7 +50,7 @@ class LinearClassifier(Module):
             raise failure("LinearClassifier", "a loss 'softmax' or 'svm'", loss=loss)
         self.image_size, self.kind = image_size, loss
         self.fc = Linear(in_channels * image_size**2, num_classes)
-        initialise(self, lambda weight: init.normal_(weight, 0.0, 0.01))
+        initialise(self, hundredth)
 
     def features(self, x: Tensor) -> Tensor:
         """Give the pixels: (N, C, side, side) -> (N, C*side*side)."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from chainrule.engine.tensor import Tensor
-from chainrule.models.common import at_least, dense, images, initialise
+from chainrule.models.common import at_least, dense, glorot, images, initialise
 from chainrule.models.registry import register
 from chainrule.nn import (
     AdaptiveAvgPool2d,
@@ -202,7 +202,7 @@ class GoogLeNet(Module):
         self.avgpool = AdaptiveAvgPool2d((1, 1))
         self.dropout = Dropout(dropout)
         self.fc = dense(inputs, num_classes)
-        initialise(self, _truncated if batch_norm else init.xavier_uniform_)
+        initialise(self, _truncated if batch_norm else glorot)
         if not batch_norm:
             for layer in self.modules():
                 if isinstance(layer, Conv2d) and layer.bias is not None:
@@ -245,8 +245,8 @@ class GoogLeNet(Module):
         return scores
 
 
-def _truncated(weight: Tensor) -> Tensor:
-    return init.trunc_normal_(weight, 0.0, 0.01, -2.0, 2.0)
+def _truncated(part: Tensor, fans: tuple[int, int]) -> Tensor:
+    return init.trunc_normal_(part, 0.0, 0.01, -2.0, 2.0)
 
 
 @register("googlenet", size=224, smallest=SMALLEST, parameters=13_004_888)

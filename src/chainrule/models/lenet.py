@@ -31,7 +31,8 @@ class LeNet5(Module):
 
     Input (N, in_channels, 32, 32), output (N, num_classes) scores, without softmax.  With ten
     classes and one channel: 61,706 parameters (156 + 2,416 + 48,120 + 10,164 + 850), and 416,520
-    multiply-adds an image (117,600 + 240,000 + 48,000 + 10,080 + 840).
+    multiply-adds an image (117,600 + 240,000 + 48,000 + 10,080 + 840).  Published: none of its own;
+    the paper's network has 0.95 % error on MNIST.
 
     With `image_size` 28 the first layer pads images of 28x28 by 2 pixels on each side, which is the
     same computation on the same parameters.

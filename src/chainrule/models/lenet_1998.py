@@ -103,8 +103,9 @@ class LeNet1998(Module):
     distances (117,600 + 150,000 + 48,000 + 10,080).  Published: 0.95 % error on MNIST, 0.8 % with
     distorted images.
 
-    Initial weights are uniform between -2.4 / fan_in and 2.4 / fan_in, biases too; those of the
-    subsampling sum to the mean.  Raises ValueError for images of another size.
+    Initial weights are uniform between -2.4 / fan_in and 2.4 / fan_in, biases too, but for those of
+    C3, which are 0; the weights of the subsampling make a mean of the sum.  Raises ValueError for
+    images of another size.
 
     >>> import chainrule as cr
     >>> model = LeNet1998()

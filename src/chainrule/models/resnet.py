@@ -7,7 +7,7 @@ from collections.abc import Callable
 from chainrule.engine.creation import zeros
 from chainrule.engine.tensor import Tensor
 from chainrule.errors import failure
-from chainrule.models.common import images
+from chainrule.models.common import he_fan_out, images, initialise
 from chainrule.models.registry import register
 from chainrule.nn import (
     AdaptiveAvgPool2d,
@@ -18,7 +18,6 @@ from chainrule.nn import (
     Module,
     ReLU,
     Sequential,
-    init,
 )
 from chainrule.nn import functional as F
 from chainrule.nn.fusing import add_relu, norm_relu
@@ -185,9 +184,7 @@ class Residual(Module):
         self.depth = len(depths)
         self.avgpool = AdaptiveAvgPool2d(1)
         self.fc = Linear(inputs, classes)
-        for layer in self.modules():
-            if isinstance(layer, Conv2d):
-                init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
+        initialise(self, he_fan_out, (Conv2d,))
 
     def _stem(self, x: Tensor) -> Tensor:
         raise NotImplementedError(f"{type(self).__name__}._stem")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from chainrule.engine.tensor import Tensor
-from chainrule.models.common import at_least, dense, images, initialise
+from chainrule.models.common import at_least, dense, he_uniform, images, initialise
 from chainrule.models.registry import register
 from chainrule.nn import (
     AdaptiveAvgPool2d,
@@ -13,7 +13,6 @@ from chainrule.nn import (
     Module,
     ReLU,
     Sequential,
-    init,
 )
 from chainrule.nn.fusing import Chain, chain
 
@@ -65,7 +64,7 @@ class RetrievalDCNN(Module):
             *(Dropout(dropout), dense(512, embedding), ReLU()),
         )
         self.fc = dense(embedding, num_classes)
-        initialise(self, lambda weight: init.kaiming_uniform_(weight, nonlinearity="relu"))
+        initialise(self, he_uniform)
 
     def features(self, x: Tensor) -> Tensor:
         """Give the numbers by which images are searched: (N, C, H, W) -> (N, embedding)."""
