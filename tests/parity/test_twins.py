@@ -1,7 +1,7 @@
 """Every network beside its twin in torch.nn: names, weights by file both ways, scores, gradients.
 
-In float32 as users run it, on small images; test_models.py compares in float64, and what variants
-there are.
+In float32 as users run it, on small images, and in float64 what that is quick with; test_models.py
+has variants.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from tests.parity.twins import LIKE_TORCHVISION, TWINS
 from tests.parity.twins.fixture import Batch, batch, differences, save, step, twin
 
 TOLERANCE = 1e-4
+CLOSE = 1e-10
 CLASSES = 7
 
 # Of torchvision's documentation: parameters; and how many entries a state dict has.
@@ -49,7 +50,7 @@ SIZES = {
 }
 
 # Of plain networks the gradients fall by powers of ten from layer to layer, until float32 has
-# nothing left of them: in float64 they are compared, in test_models.py.
+# nothing left of them: they are compared in float64 alone.
 SHALLOW = sorted(set(TWINS) - {"plain32", "plain44", "plain56", "plain110"})
 
 
@@ -161,6 +162,27 @@ def test_a_network_from_its_twins_files_and_back(name: str, tmp_path: Path) -> N
     state = torch.load(files.torch, weights_only=True, mmap=True)
     back.load_state_dict(state, strict=True, assign=True)
     assert differences(evaluated(cr, ours, given), evaluated(torch, back, given), 1e-4) == []
+
+
+MODEST = [name for name in list_models() if (MODELS[name].parameters or 0) < 14_000_000]
+
+
+@pytest.mark.parametrize("name", MODEST)
+def test_a_network_in_float64(name: str) -> None:
+    """On the reference, where nothing rounds to another side: far closer than float32 can be."""
+    entry = MODELS[name]
+    theirs = twin(name, classes=CLASSES, channels=entry.channels).double()
+    ours = without_dropout(create_model(name, CLASSES).double())
+    ours.load_state_dict({k: cr.tensor(v.numpy().copy()) for k, v in theirs.state_dict().items()})
+    # GoogLeNet of 2014 has windows of its own for the maps of images of 224x224.
+    side = 224 if name == "googlenet_2014" else entry.smallest + 7 * (entry.smallest < entry.size)
+    drawn = batch(2, entry.channels, side, side, CLASSES)
+    given = Batch(drawn.images.astype(np.float64), drawn.labels)
+    with cr.use_backend("numpy"):
+        mine = step(cr, ours.train(), given)
+        scores = evaluated(cr, ours, given)
+    assert differences(mine, step(torch, theirs.train(), given), CLOSE) == []
+    assert differences(scores, evaluated(torch, theirs, given), CLOSE) == []
 
 
 # What is wrong is seen

@@ -131,7 +131,7 @@ def differences(ours: Values, theirs: Values, tolerance: float) -> list[str]:
         assert mine.shape == value.shape, name
         assert mine.dtype == value.dtype, name
         assert scale > 0 or not name.startswith(("scores", "gradient")), f"nothing in {name}"
-        apart = _largest(mine - value)
+        apart = _apart(mine, value)
         if not apart <= tolerance * scale:
             told.append(f"{name}: {apart:.2g} apart, the largest is {scale:.2g}")
     return told
@@ -140,6 +140,12 @@ def differences(ours: Values, theirs: Values, tolerance: float) -> list[str]:
 def _largest(value: np.ndarray) -> float:
     """Give the largest absolute value, NaN if there is one; no copy, for a layer may have 100M."""
     return float(np.maximum(value.max(), -value.min()))
+
+
+def _apart(a: np.ndarray, b: np.ndarray) -> float:
+    """Give the largest difference, NaN if there is one; in parts, for the same reason."""
+    parts = [np.array_split(x.reshape(-1), 1 + x.size // 2**22) for x in (a, b)]
+    return float(np.max([_largest(p - q) for p, q in zip(*parts, strict=True)]))
 
 
 def _scale(name: str) -> str:
