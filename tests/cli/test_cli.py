@@ -6,8 +6,6 @@ import errno
 import importlib
 import inspect
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -15,43 +13,11 @@ import pytest
 from PIL import Image
 
 import chainrule as cr
-from chainrule.cli.main import COMMANDS, main
+from chainrule.cli.main import COMMANDS
 from chainrule.data import load_mnist
 from chainrule.errors import ChainruleError
 from chainrule.training import RunFolder, TrainTask
-
-
-@dataclass
-class Answer:
-    code: int
-    out: str
-    err: str
-
-
-Run = Callable[..., Answer]
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
-    monkeypatch.setenv("COLUMNS", "200")
-
-    def call(*arguments: object) -> Answer:
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as left:
-            main([str(argument) for argument in arguments])
-        out, err = capsys.readouterr()
-        return Answer(left.value.code, out, err)
-
-    return call
-
-
-def fails(answer: Answer, code: int, *parts: str) -> None:
-    assert answer.code == code, answer
-    assert answer.err.count("\n") == 1, answer.err
-    assert answer.err.startswith("error: ")
-    assert "Traceback" not in answer.err
-    for part in parts:
-        assert part in answer.err
+from tests.cli.running import Answer, Run, fails
 
 
 @pytest.fixture

@@ -14,9 +14,7 @@ import pytest
 import chainrule as cr
 from chainrule.cli import export as command
 from chainrule.training import RunFolder
-from tests.cli.test_cli import Run, fails, run
-
-__all__ = ["run"]
+from tests.cli.running import Run, fails
 
 onnxruntime.set_default_logger_severity(3)
 

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 import chainrule as cr
-from tests.cli.test_cli import Run, fails, run  # noqa: F401
+from tests.cli.running import Run, fails
 
 
-def test_info_of_both_forms(run: Run, tmp_path: Path) -> None:  # noqa: F811
+def test_info_of_both_forms(run: Run, tmp_path: Path) -> None:
     model = cr.create_model("lenet5", 3)
     cr.save_weights(model, tmp_path / "w.safetensors", classes=["a", "b", "c"])
     cr.save_torch(model.state_dict(), tmp_path / "w.pth")
@@ -24,7 +24,7 @@ def test_info_of_both_forms(run: Run, tmp_path: Path) -> None:  # noqa: F811
     assert "PyTorch, 10 tensors, 61,111 values" in told.out
 
 
-def test_info_of_what_holds_no_weights(run: Run, tmp_path: Path) -> None:  # noqa: F811
+def test_info_of_what_holds_no_weights(run: Run, tmp_path: Path) -> None:
     (tmp_path / "empty.pth").touch()
     (tmp_path / "text.pth").write_text("not weights")
     fails(run("info", tmp_path), 1, str(tmp_path), "Is a directory")
@@ -33,7 +33,7 @@ def test_info_of_what_holds_no_weights(run: Run, tmp_path: Path) -> None:  # noq
     fails(run("info", tmp_path / "text.pth"), 1, "text.pth: not a whole safetensors file")
 
 
-def test_models_by_a_part_of_their_names(run: Run) -> None:  # noqa: F811
+def test_models_by_a_part_of_their_names(run: Run) -> None:
     told = run("models", "ResNet1")
     assert [line.split()[0] for line in told.out.splitlines() if line[0] != " "] == [
         "resnet101",
@@ -45,7 +45,7 @@ def test_models_by_a_part_of_their_names(run: Run) -> None:  # noqa: F811
     assert (missed.code, missed.err) == (1, "no name contains 'xyz'\n")
 
 
-def test_summary_of_a_network_and_of_a_pattern(run: Run) -> None:  # noqa: F811
+def test_summary_of_a_network_and_of_a_pattern(run: Run) -> None:
     assert "61,706 (246.82 kB)" in run("summary", "lenet5").out
     assert "3x8x8" in run("summary", "CONV-POOL-SOFTMAX", "--input", "3x8x8").out
 
@@ -62,9 +62,9 @@ def test_summary_of_a_network_and_of_a_pattern(run: Run) -> None:  # noqa: F811
         (("lenet5", "--set", "a=1"), "--set: expected an option of lenet5: "),
     ],
 )
-def test_summaries_that_cannot_be(run: Run, arguments: tuple[str, ...], said: str) -> None:  # noqa: F811
+def test_summaries_that_cannot_be(run: Run, arguments: tuple[str, ...], said: str) -> None:
     fails(run("summary", *arguments), 1, said)
 
 
-def test_training_an_unknown_network(run: Run) -> None:  # noqa: F811
+def test_training_an_unknown_network(run: Run) -> None:
     fails(run("train", "nonsense"), 2, "MODEL: expected a known model; got name 'nonsense'")
