@@ -165,6 +165,102 @@ def test_threads_run_it_at_once() -> None:
         np.testing.assert_allclose(y, found[0], rtol=1e-6, atol=1e-6)
 
 
+class Itself(nn.Module):
+    """A convolution whose input is added to its result."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.before, self.one = nn.Conv2d(16, 16, 1), nn.Conv2d(16, 16, 3, 1, 1)
+
+    def forward(self, x: Any) -> Any:
+        x = self.before(x)
+        return (self.one(x) + x).relu().sum((2, 3))
+
+
+class Between(nn.Module):
+    """A value that is read after the convolution, before the sum."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.two, self.three = (nn.Conv2d(16, 16, 1) for _ in range(3))
+
+    def forward(self, x: Any) -> Any:
+        kept = self.one(x)
+        y, z = self.two(x), self.three(kept)
+        return (y + kept).relu().sum((2, 3)) + z.sum((2, 3))
+
+
+class Own(nn.Module):
+    """Constants that are made anew at each call, as the input is."""
+
+    def forward(self, x: Any) -> Any:
+        place = cr.arange(x.shape[-1], dtype=x.dtype, device=x.device)
+        return x * cr.full_like(x, 3.0) + cr.ones_like(x) + place
+
+
+@pytest.mark.parametrize("kind", [Itself, Between, Own])
+def test_what_is_read_elsewhere_and_what_is_made_here(kind: Any) -> None:
+    model = kind().eval()
+    agree(cr.fuse(model), model, images(2, 16, 9, 9))
+
+
+def test_weights_are_laid_out_once_for_all_sizes() -> None:
+    model = drawn(cr.create_model("resnet18"))
+    fused = cr.fuse(model)
+    with cr.no_grad():
+        fused(images(1, 3, 64, 64))
+        folded = [key for key in fused._shared if key[0] == "folded"]
+        fused(images(3, 3, 64, 64))
+        fused(images(2, 3, 96, 96))
+    assert len(folded) == 20
+    assert [key for key in fused._shared if key[0] == "folded"] == folded
+    layouts = [found[0] for key, found in fused._shared.items() if key[0] == "laid out"]
+    assert all(len(known) <= 2 for known in layouts)
+
+
+class Chance(nn.Module):
+    def __init__(self, how: Any) -> None:
+        super().__init__()
+        self.how = how
+
+    def forward(self, x: Any) -> Any:
+        return self.how(x)
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        lambda x: nn.functional.dropout(x, 0.5, True),
+        lambda x: nn.functional.alpha_dropout(x, 0.5, True),
+        lambda x: nn.functional.rrelu(x, 0.1, 0.3, True),
+        lambda x: nn.functional.gumbel_softmax(x),
+        lambda x: nn.functional.fractional_max_pool2d(x, 2, 3),
+        lambda x: x + cr.randn(*x.shape, generator=cr.Generator(1)),
+        lambda x: x + cr.rand_like(x),
+    ],
+)
+def test_chance_is_refused(how: Any) -> None:
+    with pytest.raises(GraphError, match="random numbers"):
+        cr.fuse(Chance(how))(images(1, 2, 6, 6))
+
+
+def test_networks_without_values_are_refused() -> None:
+    with cr.device("meta"):
+        model = cr.create_model("lenet5")
+    with pytest.raises(GraphError, match=r"no values.* in conv1.*load weights"):
+        cr.fuse(model)(images(1, 1, 32, 32))
+
+
+def test_values_that_a_step_in_between_makes_infinite() -> None:
+    net = nn.Sequential(nn.Conv2d(16, 16, 1), nn.Flatten(2), nn.Linear(4, 4), nn.ReLU()).eval()
+    model = Chance(lambda x: net(x.log()))
+    x = images(2, 16, 2, 2)  # half of them negative, whose logarithms are NaN
+    with cr.no_grad(), np.errstate(all="ignore"):
+        ours, theirs = cr.fuse(model)(x).numpy(), model(x).numpy()
+    assert np.isnan(theirs).any()
+    np.testing.assert_array_equal(np.isnan(ours), np.isnan(theirs))
+
+
 class Choice(nn.Module):
     def forward(self, x: Any) -> Any:
         return x + 1 if x.sum().item() > 0 else x

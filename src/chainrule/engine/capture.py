@@ -159,8 +159,10 @@ class Graph:
         inputs: list[GraphNode],
         outputs: list[tuple[GraphNode, int]],
         single: bool,
+        random: bool = False,
     ) -> None:
         self._nodes = nodes
+        self.random = random  # whether random numbers were drawn, which are now fixed in it
         self.inputs = inputs
         self._outputs = outputs
         self.single = single
@@ -181,6 +183,11 @@ class Graph:
     def parameters(self) -> list[GraphNode]:
         """The sources that are learned: parameters that the function used."""
         return [node for node in self._nodes if node.kind == "parameter"]
+
+    @property
+    def without_values(self) -> list[GraphNode]:
+        """The parameters and constants that were made on device "meta" and have shapes alone."""
+        return [n for n in self._nodes if n.tensor is not None and n.tensor.is_meta]
 
     def nodes_topologically_sorted(self) -> list[GraphNode]:
         """Give all nodes, every one after those it reads."""
@@ -261,6 +268,10 @@ class _Recorder:
         self.arrays: dict[int, tuple[GraphNode, int]] = {}
         self.alive: list[Tensor] = []  # ids stay theirs while the recording lasts
         self.names: Counter[str] = Counter()
+        self.random = False
+
+    def drew(self) -> None:
+        self.random = True
 
     def record(self, op: Op, run: Any, inputs: Any, outputs: Any) -> None:
         node = GraphNode(self._name(op.name), "operation", op, [self._edge(t) for t in inputs])
@@ -356,7 +367,7 @@ def capture(fn: Callable[..., Any], *inputs: Any) -> Graph:
                 error=GraphError, output=y,
             )  # fmt: skip
     ends = [recorder.made[id(y)] for y in outputs]
-    return Graph(_needed(recorder.nodes, sources, ends), sources, ends, single)
+    return Graph(_needed(recorder.nodes, sources, ends), sources, ends, single, recorder.random)
 
 
 def _leaf(value: Any) -> Tensor:

@@ -33,7 +33,8 @@ class Program:
     """Steps in the order in which they run, and what is known of the values.
 
     `constants` are arrays by number, `specs` shape and dtype of every value.  `held` is for what a
-    backend makes of the program, for each thread.
+    backend makes of the program, for each thread; `shared` for what it makes of constants, which
+    programs of the same constants have together.
     """
 
     def __init__(
@@ -43,17 +44,36 @@ class Program:
         outputs: Sequence[int],
         constants: dict[int, Array],
         specs: dict[int, Spec],
+        shared: dict[Any, Any] | None = None,
     ) -> None:
         self.steps = tuple(steps)
         self.inputs, self.outputs = tuple(inputs), tuple(outputs)
         self.constants, self.specs = constants, specs
         self.held = threading.local()
+        self.shared: dict[Any, Any] = {} if shared is None else shared
         last = {v: i for i, step in enumerate(self.steps) for v in step.inputs}
         kept = {*self.outputs, *constants}
         self._drop: list[list[int]] = [[] for _ in self.steps]  # values read for the last time
         for value, i in last.items():
             if value not in kept:
                 self._drop[i].append(value)
+
+    def changed(
+        self,
+        steps: Iterable[Step],
+        outputs: Sequence[int] | None = None,
+        constants: dict[int, Array] | None = None,
+        specs: dict[int, Spec] | None = None,
+    ) -> Program:
+        """Give the program with other steps, outputs, constants or specs."""
+        return Program(
+            steps,
+            self.inputs,
+            self.outputs if outputs is None else outputs,
+            self.constants if constants is None else constants,
+            self.specs if specs is None else specs,
+            self.shared,
+        )
 
     def users(self) -> dict[int, list[int]]:
         """Give for each value the places of the steps that read it, once for each reading."""
@@ -79,7 +99,7 @@ class Program:
         return f"Program({self.inputs} -> {self.outputs}\n{''.join(lines)})"
 
 
-def program_of(graph: Graph) -> Program:
+def program_of(graph: Graph, shared: dict[Any, Any] | None = None) -> Program:
     """Give a captured graph's program; its parameters and constants are the constants."""
     numbers: dict[tuple[int, int], int] = {}
     specs: dict[int, Spec] = {}
@@ -102,4 +122,4 @@ def program_of(graph: Graph) -> Program:
             constants[made[0]] = node.tensor.array
     inputs = [numbers[id(node), 0] for node in graph.inputs]
     outputs = [numbers[id(node), index] for node, index in graph.ends]
-    return Program(steps, inputs, outputs, constants, specs)
+    return Program(steps, inputs, outputs, constants, specs, shared)

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from chainrule.engine import state
 from chainrule.engine.op import Array, DType
 from chainrule.errors import KindError, failure
 
@@ -49,6 +50,9 @@ class Generator:
 
     @property
     def _rng(self) -> np.random.Generator:
+        tracer = state.TRACER.get()
+        if tracer is not None:
+            tracer.drew()
         if self._made is None:
             sequence = np.random.SeedSequence(self._seed, spawn_key=self._path)
             self._made = np.random.Generator(np.random.Philox(sequence))

@@ -24,6 +24,9 @@ class Tracer(Protocol):
     def leak(self, tensor: Any, how: str) -> None:
         """Note that a value left the graph as a plain number or array."""
 
+    def drew(self) -> None:
+        """Note that random numbers were drawn."""
+
     def follows(self, value: Any) -> bool:
         """Tell whether the value is an input or was computed from one."""
 

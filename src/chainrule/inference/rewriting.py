@@ -31,17 +31,6 @@ def simplify(program: Program) -> Program:
     return program
 
 
-def _changed(program: Program, steps: list[Step], **changes: object) -> Program:
-    """Give the program with other steps, constants or outputs."""
-    parts: dict[str, object] = {
-        "inputs": program.inputs,
-        "outputs": program.outputs,
-        "constants": program.constants,
-        "specs": program.specs,
-    }
-    return Program(steps, **(parts | changes))  # type: ignore[arg-type]
-
-
 def _without_identities(program: Program) -> Program:
     """Leave out the operations whose output is their input."""
     same: dict[int, int] = {}
@@ -54,7 +43,7 @@ def _without_identities(program: Program) -> Program:
                 same[step.outputs[0]] = read[0]
                 continue
         steps.append(step._replace(inputs=read))
-    return _changed(program, steps, outputs=[same.get(v, v) for v in program.outputs])
+    return program.changed(steps, outputs=[same.get(v, v) for v in program.outputs])
 
 
 def _constants_computed(program: Program) -> Program:
@@ -67,7 +56,7 @@ def _constants_computed(program: Program) -> Program:
             continue
         outputs, _ = step.op.forward(np, *[constants[v] for v in step.inputs])
         constants.update(zip(step.outputs, outputs, strict=True))
-    return _changed(program, steps, constants=constants)
+    return program.changed(steps, constants=constants)
 
 
 def _norms_folded(program: Program) -> Program:
@@ -89,15 +78,15 @@ def _norms_folded(program: Program) -> Program:
             continue
         if type(step.op) is Linear and specs[y].ndim != 2:
             continue  # the norm's channels are then not the product's outputs
-        w, *bias = (constants[v] for v in step.inputs[1:])
-        found = _folded(after.op, w, bias, [constants[v] for v in after.inputs[1:]])
+        product = tuple([constants[v] for v in step.inputs[1:]])
+        found = _kept(program, after.op, product, tuple([constants[v] for v in after.inputs[1:]]))
         numbers = [len(specs), len(specs) + 1]
         for number, array in zip(numbers, found, strict=True):
             constants[number], specs[number] = array, Spec(array.shape, array.dtype)
         steps[i] = step._replace(inputs=(step.inputs[0], *numbers), outputs=after.outputs)
         steps[users[y][0]] = None
     kept = [step for step in steps.values() if step is not None]
-    return _changed(program, kept, constants=constants, specs=specs)
+    return program.changed(kept, constants=constants, specs=specs)
 
 
 def _folds(step: Step, y: int, constants: dict[int, Array]) -> bool:
@@ -106,9 +95,21 @@ def _folds(step: Step, y: int, constants: dict[int, Array]) -> bool:
     return norm and step.inputs[0] == y and all(v in constants for v in step.inputs[1:])
 
 
-def _folded(op: Op, w: Array, bias: list[Array], norm: list[Array]) -> tuple[Array, Array]:
+def _kept(
+    program: Program, op: Op, product: tuple[Array, ...], norm: tuple[Array, ...]
+) -> tuple[Array, Array]:
+    """Give what `_folded` gives: the same arrays to every program of these constants."""
+    key = ("folded", op, *map(id, (*product, *norm)))
+    if key not in program.shared:
+        assert isinstance(op, BatchNorm)
+        # With the sources, whose ids are then nobody else's.
+        program.shared[key] = _folded(op, *product, norm=norm), (product, norm)
+    found: tuple[Array, Array] = program.shared[key][0]
+    return found
+
+
+def _folded(op: BatchNorm, w: Array, *bias: Array, norm: tuple[Array, ...]) -> tuple[Array, Array]:
     """Give the weight and the bias that make the norm part of the product."""
-    assert isinstance(op, BatchNorm)
     mean, variance, *affine = (a.astype(np.float64) for a in norm)
     with np.errstate(all="ignore"):  # what is not finite stays so
         scale = 1 / np.sqrt(variance + op.eps)
@@ -130,4 +131,4 @@ def _pruned(program: Program) -> Program:
             wanted.update(step.inputs)
             steps.append(step)
     constants = {v: a for v, a in program.constants.items() if v in wanted}
-    return _changed(program, steps[::-1], constants=constants)
+    return program.changed(steps[::-1], constants=constants)

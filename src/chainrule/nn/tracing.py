@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import Token
 from typing import Any
 
 from chainrule.engine import state
 from chainrule.engine.capture import Graph, capture
+from chainrule.engine.tensor import Tensor, meta_tensor
+from chainrule.errors import GraphError
 from chainrule.nn.module import Module
 
 
@@ -25,6 +27,45 @@ def trace(model: Module, *inputs: Any) -> Graph:
     """
     with following(model):
         return capture(model, *inputs)
+
+
+def recorded(asked: str, model: Module, inputs: Sequence[Tensor], method: str = "forward") -> Graph:
+    """Give the graph of a network in evaluation mode, to be run or written elsewhere.
+
+    The network is followed on inputs without data; where it makes constants of its own that are
+    then without values, like ones_like(x), once more on the inputs as they are.  Its modules' modes
+    are as before at the end.  Raises GraphError, in the name of who asked, where what the network
+    computes depends on values or is drawn anew at each call, and where parameters have no values.
+    """
+    modes = [(module, module.training) for module in model.modules()]
+    shapes = [meta_tensor(x.shape, x.dtype) for x in inputs]
+    what = f"{asked}: {type(model).__name__}.{method}"
+    try:
+        for module, _ in modes:
+            module.training = False
+        graph = _captured(what, model, method, shapes)
+        if graph.without_values:
+            graph = _captured(what, model, method, inputs)
+    finally:
+        for module, training in modes:
+            module.training = training
+    lost = [node.layer or node.name for node in graph.without_values]
+    if lost:
+        raise GraphError(f"{what}: there are no values, only shapes, in {lost[0]}: load weights")
+    if graph.random:
+        raise GraphError(f"{what}: random numbers are drawn at each call, even in evaluation mode")
+    return graph
+
+
+def _captured(what: str, model: Module, method: str, inputs: Sequence[Tensor]) -> Graph:
+    try:
+        with following(model), state.no_grad():
+            return capture(getattr(model, method), *inputs)
+    except GraphError as error:
+        raise GraphError(
+            f"{what} cannot be followed without data, since what it computes depends on values: "
+            f"{error}"
+        ) from error
 
 
 @contextmanager

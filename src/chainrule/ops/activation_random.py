@@ -13,7 +13,7 @@ import numpy as np
 from chainrule.engine.op import Array, Op, Spec, public
 from chainrule.engine.random import Generator, default_generator
 from chainrule.engine.sample import Sample, away_from_zero, distinct, positive
-from chainrule.engine.tensor import Tensor, apply, as_tensor
+from chainrule.engine.tensor import Tensor, apply, as_tensor, meta_tensor
 from chainrule.errors import KindError, failure
 from chainrule.ops.activation import leaky_relu
 from chainrule.ops.arguments import axis
@@ -90,8 +90,9 @@ def rrelu(
     need_float("rrelu", x)
     if not training or low == high:
         return leaky_relu(x, (low + high) / 2)
+    slopes: Any
     if x.is_meta:
-        slopes = np.broadcast_to(np.zeros((), x.dtype), x.shape)
+        slopes = meta_tensor(x.shape, x.dtype)
     else:
         slopes = (generator or default_generator()).uniform(x.shape, x.dtype, low, high)
     return apply(RReLU(), x, slopes)
@@ -164,7 +165,7 @@ def gumbel_softmax(
 def _gumbel(x: Tensor, generator: Generator | None) -> Tensor:
     """Draw standard Gumbel values of the tensor's shape and dtype."""
     if x.is_meta:
-        return x.detach()
+        return meta_tensor(x.shape, x.dtype)
     u = (generator or default_generator()).uniform(x.shape, x.dtype, 0.0, 1.0)
     u = np.maximum(u, np.finfo(u.dtype).tiny)
     return Tensor(np.asarray(-np.log(-np.log(u))))

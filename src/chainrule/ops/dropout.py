@@ -12,7 +12,7 @@ import numpy as np
 from chainrule.engine.op import Array, Op, Spec, public
 from chainrule.engine.random import Generator, default_generator
 from chainrule.engine.sample import Sample, booleans, normal
-from chainrule.engine.tensor import Tensor, apply, as_tensor
+from chainrule.engine.tensor import Tensor, apply, as_tensor, meta_tensor
 from chainrule.errors import KindError, failure
 from chainrule.ops.formulas import number, quiet
 
@@ -84,8 +84,11 @@ def _probability(name: str, p: Any) -> float:
 
 def _drop(x: Tensor, p: float, shape: tuple[int, ...], generator: Generator | None) -> Tensor:
     """Draw a mask of `shape`, in the order of the indices whatever the layout, and apply it."""
-    if x.is_meta or p == 1:
+    mask: Any
+    if p == 1:
         mask = np.broadcast_to(np.zeros((), np.bool_), shape)
+    elif x.is_meta:
+        mask = meta_tensor(shape, np.dtype(np.bool_))
     else:
         mask = (generator or default_generator()).bernoulli(1 - p, shape)
     return apply(Dropout(0.0 if p == 1 else 1 / (1 - p)), x, mask)

@@ -11,7 +11,7 @@ import numpy as np
 from chainrule.engine.op import Array, Op, Spec, public
 from chainrule.engine.random import Generator, default_generator
 from chainrule.engine.sample import Sample, distinct
-from chainrule.engine.tensor import Tensor, apply_all, as_tensor
+from chainrule.engine.tensor import Tensor, apply_all, as_tensor, meta_tensor
 from chainrule.errors import AxisError, KindError, ShapeError, failure
 from chainrule.ops.formulas import need_float, number
 from chainrule.ops.pool_windows import (
@@ -193,7 +193,7 @@ def _fractional_max_pool(
     if samples is None:
         shape = (x.shape[0] if x.ndim == d + 2 else 1, x.shape[-d - 1], d)
         if x.is_meta:
-            samples = Tensor(np.broadcast_to(np.zeros((), x.dtype), shape))
+            samples = meta_tensor(shape, x.dtype)
         else:
             draw = (generator or default_generator()).uniform
             samples = Tensor(draw(shape, x.dtype, 0.0, 1.0))

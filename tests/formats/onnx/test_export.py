@@ -244,3 +244,34 @@ def test_equal_parameters_keep_their_names() -> None:
     names = [one.name for one in exported.graph.initializer]
     kinds = ("weight", "bias", "running_mean", "running_var")
     assert sorted(names) == sorted(f"{i}.{kind}" for i in (0, 1) for kind in kinds)
+
+
+class Own(nn.Module):
+    """Constants that are made anew at each call, as the input is."""
+
+    def forward(self, x: Any) -> Any:
+        return x * cr.full_like(x[:1], 3.0) + cr.arange(10, dtype=x.dtype, device=x.device)
+
+
+def test_constants_that_a_network_makes_keep_their_values() -> None:
+    compare(Own(), (4, 9, 10), (2, 3))
+
+
+def test_what_cannot_be_written_for_good() -> None:
+    with pytest.raises(cr.GraphError, match="random numbers"):
+        cr.onnx.export(Fn(lambda x: nn.functional.dropout(x, 0.5, True)), (3, 4, 4))
+    with cr.device("meta"):
+        model = cr.create_model("lenet5")
+    with pytest.raises(cr.GraphError, match=r"no values.*conv1.*load weights"):
+        cr.onnx.export(model, (1, 32, 32))
+    with pytest.raises(TypeError, match=r"write \(32,\)"):
+        cr.onnx.export(model, 32)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="at least 1"):
+        cr.onnx.export(model, (1, 0, 32))
+
+
+def test_modes_stay_as_they_were() -> None:
+    model = cr.create_model("lenet5").train()
+    model.conv2.eval()
+    cr.onnx.export(model, (1, 32, 32))
+    assert [m.training for m in model.modules()].count(False) == 1

@@ -16,7 +16,7 @@ import numpy as np
 from chainrule.backends.onednn.activation import relu_in_place
 from chainrule.backends.onednn.arrays import FLOAT32, address, empty_last
 from chainrule.backends.onednn.conv_plan import ConvPlan
-from chainrule.backends.onednn.own import INT, POINTER, Kernel, kernel, scratch, size_of, sizes
+from chainrule.backends.onednn.own import INT, POINTER, Kernel, M, kernel, scratch, size_of, sizes
 from chainrule.backends.onednn.primitives import Shape
 from chainrule.backends.onednn.runtime import Current
 from chainrule.engine.op import Array
@@ -35,10 +35,10 @@ class Narrow:
         (top, _), (left, _) = op.padding
         self.sizes = sizes(n, h, wide, channels, *y[1:], *w[2:], top, left)
         self.threads = Current.thread.threads
-        self._few = w[0] <= 8  # lanes are filters
+        self.few = w[0] <= 8  # lanes are filters
         types = *[POINTER] * 6, INT, INT, POINTER
-        self.kernel = kernel("narrow_conv", *types, half=self._few)
-        self.scratch_bytes = scratch_bytes("conv", self.sizes, self.threads, self._few)
+        self.kernel = kernel("narrow_conv", *types, half=self.few)
+        self.scratch_bytes = scratch_bytes("conv", self.sizes, self.threads, self.few)
 
     def arguments(
         self, x: Any, w: Any, bias: Any, y: Any, scratch: Any, relu: bool, filters: Any = None
@@ -46,12 +46,12 @@ class Narrow:
         """Give the kernel's arguments; arrays by their addresses, or what stands for these."""
         return [addressof(self.sizes), x, w, bias, y, scratch, self.threads, relu, filters]
 
-    def lay_out(self, w: Array, memory: Callable[[int], int]) -> int:
-        """Lay the filters out for good; give the address of that memory."""
-        nbytes = size_of("narrow_filters", POINTER, half=self._few)(self.sizes)
-        run = kernel("narrow_filters", *[POINTER] * 3, half=self._few)
+    def lay_out(self, w: Array, memory: Callable[[int], M]) -> M:
+        """Lay the filters out for good, in memory of so many bytes; give that memory."""
+        nbytes = size_of("narrow_filters", POINTER, half=self.few)(self.sizes)
+        run = kernel("narrow_filters", *[POINTER] * 3, half=self.few)
         target = memory(nbytes)
-        run(self.sizes, address(w), target)
+        run(self.sizes, address(w), target.address)
         return target
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from ctypes import c_double, c_float, c_int, c_long, c_void_p
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from chainrule.backends.onednn.runtime import buffer, runtime
 from chainrule.errors import BackendError, expect
@@ -12,6 +12,15 @@ from chainrule.errors import BackendError, expect
 POINTER, LONG, INT, FLOAT, DOUBLE = c_void_p, c_long, c_int, c_float, c_double
 
 _SCRATCH = 0  # the slot of the shared buffers that the primitives' scratchpads have
+
+
+class Memory(Protocol):
+    """Memory of one's own, which lasts as long as this object."""
+
+    address: int
+
+
+M = TypeVar("M", bound=Memory)
 
 
 class Kernel:

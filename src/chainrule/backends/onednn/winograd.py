@@ -29,6 +29,7 @@ from chainrule.backends.onednn.own import (
     INT,
     LONG,
     POINTER,
+    M,
     kernel,
     lanes,
     scratch,
@@ -113,11 +114,11 @@ class Winograd:
         ends = addressof(sizes), x, w, sizes is self.back, bias, y, scratch, *block
         return [*ends, relu, self.threads, filters, more]
 
-    def transform(self, w: Array, memory: Callable[[int], int]) -> int:
-        """Transform the filters for good; give the address of that memory, four times theirs."""
+    def transform(self, w: Array, memory: Callable[[int], M]) -> M:
+        """Transform the filters for good, into memory of so many bytes, four times theirs."""
         run = kernel("winograd_filters", *[POINTER] * 3, INT)
         target = memory(4 * POINTS * w.shape[0] * w.shape[1])
-        run(self.forth, address(w), target, self.threads)
+        run(self.forth, address(w), target.address, self.threads)
         return target
 
 

@@ -13,16 +13,16 @@ from onnx import helper
 
 import chainrule.formats.onnx.operators_images  # noqa: F401 - fills the table
 from chainrule.engine.capture import Detach, Graph, GraphNode
-from chainrule.engine.creation import zeros
+from chainrule.engine.creation import full
 from chainrule.engine.op import Array
-from chainrule.engine.state import no_grad
-from chainrule.errors import KindError, ShapeError, failure
+from chainrule.errors import KindError, ShapeError, expect, failure
 from chainrule.formats.onnx.common import BUFFERS, OPSET, UnsupportedOperator
 from chainrule.formats.onnx.files import finish
 from chainrule.formats.onnx.operators import WRITERS
 from chainrule.formats.onnx.writer import Call, Writer
 from chainrule.nn.module import Module
-from chainrule.nn.tracing import trace
+from chainrule.nn.tracing import recorded
+from chainrule.ops.arguments import int_tuple
 
 BATCHES = (2, 3)
 """What differs between graphs captured at these sizes depends on the batch."""
@@ -46,8 +46,9 @@ def export(
     cannot hold, go into a file beside it, `path` with ".data" added.  Gives the model, checked by
     onnx.checker.
 
-    Raises UnsupportedOperator, which lists all operations that ONNX lacks, and ShapeError where
-    what the network computes depends on the batch in another way.
+    Raises UnsupportedOperator, which lists all operations that ONNX lacks, ShapeError where what
+    the network computes depends on the batch in another way, and GraphError where it depends on
+    values, is random, or the network has no values yet.
 
     >>> import chainrule as cr
     >>> model = cr.onnx.export(cr.create_model("lenet5"), (1, 32, 32))
@@ -56,11 +57,13 @@ def export(
     """
     if not isinstance(model, Module):
         raise failure("onnx.export", "a Module", error=KindError, model=type(model))
-    graphs = _captured(model, tuple(input_size))
+    size = int_tuple(input_size, "onnx.export input_size", bare=False)
+    expect(all(n > 0 for n in size), "onnx.export", "sizes of at least 1", input_size=size)
+    graphs = _captured(model, size)
     buffers = dict(model.named_buffers())
     names = {id(value.array): name for name, value in (*model.named_parameters(), *buffers.items())}
     exporter = _Exporter(graphs, names, model)
-    found = exporter.model(type(model).__name__, tuple(input_size))
+    found = exporter.model(type(model).__name__, size)
     written = exporter.writer.state
     kept = [name for name in written if name in buffers]
     notes = {"chainrule": json.dumps(about)} if about else {}
@@ -70,15 +73,9 @@ def export(
 
 
 def _captured(model: Module, size: tuple[int, ...]) -> list[Graph]:
-    """Capture the network in evaluation mode at both sizes; its modes are as before at the end."""
-    modes = [(module, module.training) for module in model.modules()]
-    try:
-        model.eval()
-        with no_grad():
-            return [trace(model, zeros(batch, *size, device="meta")) for batch in BATCHES]
-    finally:
-        for module, training in modes:
-            module.training = training
+    """Give the network's graphs at both sizes of the batch."""
+    inputs = [full((batch, *size), 0.5) for batch in BATCHES]
+    return [recorded("onnx.export", model, [x]) for x in inputs]
 
 
 class _Exporter:

@@ -6,7 +6,7 @@ that are not needed at the same time may lie one over the other.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from ctypes import c_void_p, cast
 from dataclasses import dataclass, field
 from math import prod
@@ -15,11 +15,13 @@ from typing import Any
 import numpy as np
 
 from chainrule.backends.onednn import constants as c
-from chainrule.backends.onednn.arrays import FLOAT32, address, finite, reorder
+from chainrule.backends.onednn.arrays import FLOAT32, Packing, address, finite, reorder
 from chainrule.backends.onednn.primitives import (
+    Description,
     Primitive,
     Shape,
     channels_last,
+    describe,
     plain,
 )
 from chainrule.backends.onednn.runtime import Current, planned_for, runtime, work
@@ -27,6 +29,14 @@ from chainrule.engine.op import Array, Op
 from chainrule.engine.program import Program, Step
 
 LAST, PLAIN = "channels-last", "C order"
+
+
+class Aligned:
+    """New memory that begins at a cache line."""
+
+    def __init__(self, nbytes: int) -> None:
+        self._array = np.empty(nbytes + c.ALIGNMENT, np.uint8)
+        self.address: int = -(-address(self._array) // c.ALIGNMENT) * c.ALIGNMENT
 
 
 class Unsuited(Exception):
@@ -111,13 +121,12 @@ class Builder:
         self.parallel = False  # whether any call is for several threads
         self._count = Current.thread.budget  # of threads that oneDNN uses at the next call
         self.done: set[int] = set()  # steps that another one did with its own
-        self._reads = {v: len(found) for v, found in self.users.items()}
         self._number = {step.outputs[0]: i for i, step in enumerate(program.steps)}
         for k, (v, layout) in enumerate(zip(program.inputs, layouts, strict=True)):
             spec = program.specs[v]
             self.places[v] = Place(spec.shape, layout, outside=("input", k))
         for v, array in program.constants.items():
-            if not _suits(array.dtype, array.shape) or not finite(np.ascontiguousarray(array)):
+            if not _suits(array.dtype, array.shape) or not self._finite(array):
                 raise Unsuited(f"the constant {v}")
 
     def build(self) -> None:
@@ -184,15 +193,18 @@ class Builder:
         """Say that a step was done together with the present one."""
         self.done.add(self._number[step.outputs[0]])
 
-    def ends(self, value: int, step: Step) -> bool:
-        """Tell whether nobody reads the memory of a value that this step reads, after it."""
+    def may_write(self, value: int, step: Step, after: Step) -> bool:
+        """Tell whether a step may write over a value which `after`, taken into it, reads last.
+
+        So that nobody else reads that memory from this step on, the step itself among them.
+        """
         place = self.place(value).base
         if place.fixed is not None or place.outside is not None:
             return False
-        number = self._number[step.outputs[0]]
+        now, allowed = self._number[step.outputs[0]], self._number[after.outputs[0]]
         sharing = [v for v, other in self.places.items() if other.base is place]
         return all(
-            v not in self.program.outputs and all(i <= number for i in self.users[v])
+            v not in self.program.outputs and all(i < now or i == allowed for i in self.users[v])
             for v in sharing
         )
 
@@ -223,10 +235,33 @@ class Builder:
         self.kept.append(array)
         return address(array)
 
-    def aligned(self, nbytes: int) -> int:
-        """Give the address of new memory, kept as long as the calls."""
-        array = np.empty(nbytes + c.ALIGNMENT, np.uint8)
-        return -(-self.keep(array) // c.ALIGNMENT) * c.ALIGNMENT
+    def shared(self, array: Array, how: Hashable, make: Callable[[], Any]) -> Any:
+        """Give what is made of a constant, once for all programs that share it; it is kept."""
+        key = (how, id(array))
+        if key not in self.program.shared:
+            # With the array, whose id is then nobody else's.
+            self.program.shared[key] = make(), array
+        found = self.program.shared[key]
+        self.kept.append(found)
+        return found[0]
+
+    def _finite(self, array: Array) -> bool:
+        return bool(self.shared(array, "finite", lambda: finite(np.ascontiguousarray(array))))
+
+    def laid_out(self, w: Array, shape: Shape, found: Description) -> int:
+        """Lay a weight out as a primitive reads it; give its address."""
+        packing = Packing(plain(shape), found, c.WEIGHTS, "weights")
+        if packing.same:
+            return self.keep(w)
+        known: list[tuple[Description, Aligned]] = self.shared(w, "laid out", list)
+        layout = found.layout(c.WEIGHTS)
+        for other, memory in known:
+            if runtime().equal(other.layout(c.WEIGHTS), layout):
+                return memory.address
+        memory = Aligned(packing.nbytes)
+        packing(address(w), memory.address)
+        known.append((found, memory))
+        return memory.address
 
     # Calls
 
@@ -235,6 +270,18 @@ class Builder:
         self.parallel |= threads > 1
         self._note(arguments)
         self.calls.append(Call(_entry(run.function), arguments, 2 if strange else 0))
+
+    def library(
+        self, kind: str, *ends: Any, effort: float, places: Sequence[Place | int], **options: Any
+    ) -> bool:
+        """Add one of the library's primitives, of the arguments SRC and DST; False without one."""
+        with planned_for(effort):
+            found = describe(kind, runtime().engine, *ends, **options)
+            if found is None:
+                return False
+            built = Primitive(found, (c.SRC, c.DST), kind)
+        self.primitive(built, places)
+        return True
 
     def primitive(self, built: Primitive, places: Sequence[Place | int]) -> None:
         """Add a call of a primitive on these places, in the order of its arguments."""

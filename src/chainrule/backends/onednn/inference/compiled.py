@@ -135,14 +135,16 @@ class Compiled:
             if isinstance(part, Segment):
                 strange |= part.run()
             else:
-                self._by_kernel(part, memory, arrays, outputs)
+                strange |= not self._by_kernel(part, memory, arrays, outputs)
         if self._parallel:
             Current.thread.ran = perf_counter_ns()
         return None if strange else outputs
 
     def _by_kernel(
         self, part: Python, memory: int, arrays: Sequence[Array], outputs: Sequence[Array]
-    ) -> None:
+    ) -> bool:
+        """Run a step by its kernel; tell whether what it gives is finite."""
+
         def seen(place: Place) -> Array:
             base = place.base
             if base.outside is None:
@@ -156,6 +158,7 @@ class Compiled:
         found, _ = ONEDNN.select(part.op, given).forward(part.op, given)
         for place, array in zip(part.outputs, found, strict=True):
             seen(place)[...] = array
+        return all(finite(seen(place)) for place in part.outputs)
 
 
 def _write(where: tuple[Any, Any], at: int) -> None:

@@ -6,11 +6,11 @@ from math import prod
 from typing import Any
 
 from chainrule.backends.onednn import constants as c
-from chainrule.backends.onednn.arrays import Packing, address
 from chainrule.backends.onednn.conv_plan import grouped, settings_of, spans
 from chainrule.backends.onednn.inference.builder import (
     LAST,
     PLAIN,
+    Aligned,
     Builder,
     alike,
     compiles,
@@ -128,7 +128,7 @@ def _winograd(layer: Layer) -> bool:
     with planned_for(_effort(layer)):
         own = Winograd(layer.op, layer.x, layer.w.shape, layer.y)
     b.kept.append(own)
-    filters = own.transform(layer.w, b.aligned)
+    filters = b.shared(layer.w, "winograd", lambda: own.transform(layer.w, Aligned)).address
     source = b.read(layer.step.inputs[0], LAST)
     more = None if layer.more is None else b.read(layer.more, LAST)
     ends = source, None, layer.bias_at(), b.result(layer.value, LAST)
@@ -146,7 +146,7 @@ def _narrow(layer: Layer) -> bool:
     with planned_for(_effort(layer)):
         own = Narrow(layer.op, layer.x, layer.w.shape, layer.y)
     b.kept.append(own)
-    filters = own.lay_out(layer.w, b.aligned)
+    filters = b.shared(layer.w, ("narrow", own.few), lambda: own.lay_out(layer.w, Aligned)).address
     source = b.read(layer.step.inputs[0], LAST)
     ends = source, None, layer.bias_at(), b.result(layer.value, LAST)
     memory = b.scratch(own.scratch_bytes)
@@ -165,7 +165,7 @@ def _direct(layer: Layer) -> bool:
     built = _build(layer)
     if built is None:
         return False
-    weights = _packed(b, built[1], layer)
+    weights = b.laid_out(layer.w, grouped(layer.op, layer.w.shape), built[1])
     source = b.read(layer.step.inputs[0], LAST)
     if apart is not None:
         target = first
@@ -188,8 +188,8 @@ def _in_place(layer: Layer) -> bool:
     assert layer.more is not None
     place = b.place(layer.more)
     lies = place.flat is None and (place.layout == LAST or alike(place.shape))
-    ends = b.ends(layer.more, layer.taken[0])
-    return lies and ends and layer.value not in b.program.outputs
+    free = b.may_write(layer.more, layer.step, layer.taken[0])
+    return lies and free and layer.value not in b.program.outputs
 
 
 def _build(layer: Layer) -> tuple[Primitive, Any] | None:
@@ -206,13 +206,3 @@ def _build(layer: Layer) -> tuple[Primitive, Any] | None:
             return None
         arguments = (c.SRC, c.WEIGHTS, *((c.BIAS,) if vector else ()), c.DST)
         return Primitive(found, arguments, f"{layer.op!r} of {layer.x} with {layer.w.shape}"), found
-
-
-def _packed(b: Builder, found: Any, layer: Layer) -> int:
-    """Lay the weights out as the primitive wants them; give their address."""
-    packing = Packing(plain(grouped(layer.op, layer.w.shape)), found, c.WEIGHTS, "weights")
-    if packing.same:
-        return b.keep(layer.w)
-    target = b.aligned(packing.nbytes)
-    packing(address(layer.w), target)
-    return target

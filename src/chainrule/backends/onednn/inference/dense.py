@@ -7,7 +7,6 @@ from math import prod
 import numpy as np
 
 from chainrule.backends.onednn import constants as c
-from chainrule.backends.onednn.arrays import Packing, address
 from chainrule.backends.onednn.inference.builder import (
     LAST,
     PLAIN,
@@ -17,7 +16,7 @@ from chainrule.backends.onednn.inference.builder import (
     compiles,
     view,
 )
-from chainrule.backends.onednn.primitives import Primitive, any_layout, describe, plain
+from chainrule.backends.onednn.primitives import Primitive, Shape, any_layout, describe, plain
 from chainrule.backends.onednn.runtime import planned_for, runtime, work
 from chainrule.engine.op import Array
 from chainrule.engine.program import Step
@@ -69,10 +68,9 @@ def linear(b: Builder, step: Step) -> bool:
 
 def product(b: Builder, x: Place, w: Array, bias: Array | None, y: Place, relu: bool) -> bool:
     """Write y = x w^T + bias and its ReLU, by rows; w is laid out once, as x lies in memory."""
-    if x.flat is not None:
-        channels, *sizes = x.flat
-        w = np.moveaxis(w.reshape(-1, channels, *sizes), 1, -1).reshape(w.shape)
-    w = np.ascontiguousarray(w)
+    flat = x.flat
+    if flat is not None:
+        w = b.shared(w, flat, lambda: _as_it_lies(w, flat))
     rows, (out, inner) = x.shape[0], w.shape
     vector = None if bias is None else plain((out,))
     ends = plain((rows, inner)), any_layout((out, inner)), vector, plain((rows, out))
@@ -84,9 +82,13 @@ def product(b: Builder, x: Place, w: Array, bias: Array | None, y: Place, relu: 
             return False
         arguments = (c.SRC, c.WEIGHTS, *((c.BIAS,) if vector else ()), c.DST)
         built = Primitive(found, arguments, f"dense layer of {rows} rows, {inner} to {out}")
-    packing = Packing(plain((out, inner)), found, c.WEIGHTS, "weights")
-    weights = b.keep(w) if packing.same else b.aligned(packing.nbytes)
-    if not packing.same:
-        packing(address(w), weights)
+    weights = b.laid_out(w, (out, inner), found)
     b.primitive(built, [x, weights, *([] if bias is None else [b.keep(bias)]), y])
     return True
+
+
+def _as_it_lies(w: Array, flat: Shape) -> Array:
+    """Give the columns of w (out, C * sizes) in the order (sizes, C)."""
+    channels, *sizes = flat
+    turned = np.moveaxis(w.reshape(-1, channels, *sizes), 1, -1)
+    return np.ascontiguousarray(turned).reshape(w.shape)

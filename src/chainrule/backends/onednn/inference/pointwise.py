@@ -52,10 +52,6 @@ def relu(b: Builder, step: Step) -> bool:
         return False
     y = b.result(step.outputs[0], place.layout)
     flat = plain((prod(y.shape),))
-    with planned_for(work(2 * prod(y.shape))):
-        ends = c.FORWARD_INFERENCE, c.ELTWISE_RELU, flat, flat, 0.0, 0.0
-        found = describe("eltwise_forward", runtime().engine, *ends, slow=True)
-        assert found is not None
-        built = Primitive(found, (c.SRC, c.DST), f"ReLU of {y.shape}")
-    b.primitive(built, [b.read(step.inputs[0], place.layout), y])
-    return True
+    ends = c.FORWARD_INFERENCE, c.ELTWISE_RELU, flat, flat, 0.0, 0.0
+    places = b.read(step.inputs[0], place.layout), y
+    return b.library("eltwise_forward", *ends, effort=work(2 * prod(y.shape)), places=places)

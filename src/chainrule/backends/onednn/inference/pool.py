@@ -7,8 +7,8 @@ from math import prod
 from chainrule.backends.onednn import constants as c
 from chainrule.backends.onednn.inference.builder import LAST, Builder, compiles
 from chainrule.backends.onednn.pool import Windows, asked_of_library, reach
-from chainrule.backends.onednn.primitives import Primitive, Shape, channels_last, describe
-from chainrule.backends.onednn.runtime import planned_for, runtime, work
+from chainrule.backends.onednn.primitives import Shape, channels_last
+from chainrule.backends.onednn.runtime import planned_for, work
 from chainrule.backends.onednn.winners import SideBySide, side_by_side
 from chainrule.engine.program import Step
 from chainrule.ops.fused import ReLUMaxPool
@@ -46,13 +46,9 @@ def _library(b: Builder, step: Step, w: Windows, x: Shape, y: Shape) -> bool:
     after = tuple(map(max, w.padding, reach(x, y, w)))
     settings = w.stride, w.kernel, (0,) * len(w.kernel), w.padding, after
     ends = c.FORWARD_INFERENCE, w.alg, channels_last(x), channels_last(y), *settings
-    with planned_for(work(prod(x) + prod(y) * prod(w.kernel))):
-        found = describe("pooling_forward", runtime().engine, *ends)
-        if found is None:
-            return False
-        built = Primitive(found, (c.SRC, c.DST), f"{w} of {x}")
-    b.primitive(built, [b.read(step.inputs[0], LAST), b.result(step.outputs[0], LAST)])
-    return True
+    places = b.read(step.inputs[0], LAST), b.result(step.outputs[0], LAST)
+    effort = work(prod(x) + prod(y) * prod(w.kernel))
+    return b.library("pooling_forward", *ends, effort=effort, places=places)
 
 
 @compiles(LocalResponseNorm)
@@ -65,10 +61,5 @@ def local_response_norm(b: Builder, step: Step) -> bool:
     settings = op.size, float(op.alpha), float(op.beta), float(op.k)
     layout = channels_last(x)
     ends = c.FORWARD_INFERENCE, c.LRN_ACROSS_CHANNELS, layout, layout, *settings
-    with planned_for(work(10 * prod(x))):
-        found = describe("lrn_forward", runtime().engine, *ends)
-        if found is None:
-            return False
-        built = Primitive(found, (c.SRC, c.DST), f"{op!r} of {x}")
-    b.primitive(built, [b.read(step.inputs[0], LAST), b.result(step.outputs[0], LAST)])
-    return True
+    places = b.read(step.inputs[0], LAST), b.result(step.outputs[0], LAST)
+    return b.library("lrn_forward", *ends, effort=work(10 * prod(x)), places=places)
