@@ -19,6 +19,15 @@ HEAD = (
     "peak memory",
 )
 
+USING = (
+    "network in use",
+    "chainrule",
+    "PyTorch",
+    "times faster",
+    "ONNX Runtime",
+    "times faster (bar 0.91)",
+)
+
 
 def markdown(results: Mapping[str, Any]) -> str:
     """Give machine and date, the table of pairs, and the other figures with their bars."""
@@ -27,6 +36,8 @@ def markdown(results: Mapping[str, Any]) -> str:
     if pairs:
         rows = [row(pairs[key]) for key in PAIRS if key in pairs]
         parts.append("\n".join(grid(HEAD, rows)))
+    if using := results.get("inference"):
+        parts.append("\n".join(grid(USING, [used(*case) for case in using.items()])))
     others = rest(results)
     if others:
         parts.append("\n".join(grid(("what", "measured", "bar"), others)))
@@ -67,6 +78,19 @@ def row(pair: Mapping[str, Any]) -> list[str]:
         verdict(f"{bar:g}", pair["ratio"] >= bar) if bar else "-",
         f"{100 * ours['of_sgemm']:.0f} %",
         f"{memory['ours_mib']:.0f} / {memory['peer_mib']:.0f} MiB" if memory else "-",
+    ]
+
+
+def used(name: str, found: Mapping[str, Any]) -> list[str]:
+    """Lay out a network in use beside both peers."""
+    torch, runtime = (f"{found[k][0]:.2f}" for k in ("torch", "onnxruntime"))
+    return [
+        name,
+        duration(found["ours_ms"]),
+        f"{duration(found['torch_ms'])} ({found['variant']})",
+        verdict(torch, found["torch"][0] >= 1),
+        duration(found["onnxruntime_ms"]),
+        verdict(runtime, found["onnxruntime"][0] >= 1 / 1.1),
     ]
 
 

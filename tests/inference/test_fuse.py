@@ -291,7 +291,9 @@ def test_inference_mode() -> None:
             assert not (x * 2).requires_grad
     assert not cr.is_inference_mode_enabled()
     assert (x * 2).requires_grad
-    with cr.inference_mode(False):
+    with cr.inference_mode(), cr.inference_mode(False):
+        assert (x * 2).requires_grad
+    with cr.no_grad(), cr.inference_mode(False):
         assert (x * 2).requires_grad
 
     @cr.inference_mode()

@@ -70,19 +70,16 @@ class _Inference(_Mode):
 
     def __init__(self, value: bool) -> None:
         super().__init__(INFERENCE, value)
-        self._inner: list[_Mode] = []
+        self._grad: list[Token[bool]] = []
 
     def __enter__(self) -> Any:
-        super().__enter__()
-        if self._value:
-            self._inner.append(_Mode(GRAD, False))
-            self._inner[-1].__enter__()
+        self._tokens.append(INFERENCE.set(self._value))
+        self._grad.append(GRAD.set(not self._value))
         return self
 
     def __exit__(self, *exc: object) -> None:
-        if self._value:
-            self._inner.pop().__exit__()
-        super().__exit__()
+        GRAD.reset(self._grad.pop())
+        INFERENCE.reset(self._tokens.pop())
 
     def again(self) -> _Mode:
         """Give the same mode, to be entered anew."""
@@ -174,7 +171,7 @@ class set_grad_enabled:
 def inference_mode(mode: Any = True) -> Any:
     """Record no graph inside, whatever is asked for: `with inference_mode():`, or as a decorator.
 
-    Inside, `enable_grad` has no effect.  With `mode` False nothing changes.
+    Inside, `enable_grad` has no effect.  With `mode` False graphs are recorded, as PyTorch has it.
 
     >>> import chainrule as cr
     >>> x = cr.tensor([1.0], requires_grad=True)

@@ -16,6 +16,7 @@ import numpy as np
 
 from chainrule.backends.onednn import constants as c
 from chainrule.backends.onednn.arrays import FLOAT32, Packing, address, finite, reorder
+from chainrule.backends.onednn.own import INT, LONG, POINTER, kernel
 from chainrule.backends.onednn.primitives import (
     Description,
     Primitive,
@@ -24,7 +25,7 @@ from chainrule.backends.onednn.primitives import (
     describe,
     plain,
 )
-from chainrule.backends.onednn.runtime import Current, planned_for, runtime, work
+from chainrule.backends.onednn.runtime import Current, planned_for, runtime, threads_for, work
 from chainrule.engine.op import Array, Op
 from chainrule.engine.program import Program, Step
 
@@ -125,6 +126,7 @@ class Builder:
         for k, (v, layout) in enumerate(zip(program.inputs, layouts, strict=True)):
             spec = program.specs[v]
             self.places[v] = Place(spec.shape, layout, outside=("input", k))
+            self._look_at(self.places[v])
         for v, array in program.constants.items():
             if not _suits(array.dtype, array.shape) or not self._finite(array):
                 raise Unsuited(f"the constant {v}")
@@ -244,6 +246,12 @@ class Builder:
         found = self.program.shared[key]
         self.kept.append(found)
         return found[0]
+
+    def _look_at(self, x: Place) -> None:
+        """Let the run tell of values of an input that are not finite."""
+        threads = threads_for(work(prod(x.shape)))
+        run = kernel("not_finite", POINTER, LONG, INT)
+        self.call(run, [x, prod(x.shape), threads], threads, strange=True)
 
     def _finite(self, array: Array) -> bool:
         return bool(self.shared(array, "finite", lambda: finite(np.ascontiguousarray(array))))

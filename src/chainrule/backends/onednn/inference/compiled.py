@@ -122,12 +122,12 @@ class Compiled:
         if memory != self._inside:
             self._address("memory", memory)
             self._inside = memory
-        outside = {("input", k): address(a) for k, a in enumerate(arrays)}
-        outside |= {("output", k): address(a) for k, a in enumerate(outputs)}
-        for key, at in outside.items():
-            if self._outside.get(key) != at:
-                self._address(key, at)
-        self._outside = outside
+        for kind, given in (("input", arrays), ("output", outputs)):
+            for k, array in enumerate(given):
+                key, at = (kind, k), address(array)
+                if self._outside.get(key) != at:
+                    self._address(key, at)
+                    self._outside[key] = at
         if self._parallel:
             settle()
         strange = False
@@ -215,21 +215,27 @@ def layout_of(x: Array) -> str | None:
 
 def run(program: Program, arrays: Sequence[Array]) -> list[Array] | None:
     """Run a program compiled for this thread; None where it or its inputs are not for that."""
-    thread = Current.thread
+    thread, held = Current.thread, program.held
     thread.refresh()
-    if any(a.dtype != FLOAT32 or not a.size for a in arrays) or runtime().kernels is None:
-        return None
-    arrays = [a if layout_of(a) else np.ascontiguousarray(a) for a in arrays]
-    if not all(finite(a) for a in arrays):
-        return None
-    held = program.held
+    layouts = tuple([layout_of(a) for a in arrays])
+    if None in layouts:
+        arrays = [np.ascontiguousarray(a) for a in arrays]
+        layouts = tuple([layout_of(a) for a in arrays])
     if getattr(held, "budget", None) != thread.budget:
         held.budget, held.compiled = thread.budget, {}
-    key = tuple([layout_of(a) for a in arrays])
-    if key not in held.compiled:
-        try:
-            held.compiled[key] = Compiled(program, [layout or PLAIN for layout in key])
-        except Unsuited:
-            held.compiled[key] = None
-    compiled = held.compiled[key]
+    if layouts not in held.compiled:
+        held.compiled[layouts] = _compiled(program, arrays, layouts)
+    compiled: Compiled | None = held.compiled[layouts]
     return None if compiled is None else compiled.run(arrays)
+
+
+def _compiled(
+    program: Program, arrays: Sequence[Array], layouts: Sequence[str | None]
+) -> Compiled | None:
+    """Compile for inputs of these dtypes and layouts, which a program's inputs always have."""
+    if any(a.dtype != FLOAT32 or not a.size for a in arrays):
+        return None
+    try:
+        return Compiled(program, [layout or PLAIN for layout in layouts])
+    except Unsuited:
+        return None

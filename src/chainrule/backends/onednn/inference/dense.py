@@ -73,7 +73,9 @@ def product(b: Builder, x: Place, w: Array, bias: Array | None, y: Place, relu: 
         w = b.shared(w, flat, lambda: _as_it_lies(w, flat))
     rows, (out, inner) = x.shape[0], w.shape
     vector = None if bias is None else plain((out,))
-    ends = plain((rows, inner)), any_layout((out, inner)), vector, plain((rows, out))
+    # One row or two read plain weights sooner, by a fifth (measured); more of them packed ones.
+    weight = (plain if rows <= 2 else any_layout)((out, inner))
+    ends = plain((rows, inner)), weight, vector, plain((rows, out))
     with planned_for(work(inner * out, rows * inner * out)):
         found = describe(
             "inner_product_forward", runtime().engine, c.FORWARD_INFERENCE, *ends, relu=relu
