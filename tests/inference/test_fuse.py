@@ -36,6 +36,13 @@ def images(*shape: int) -> cr.Tensor:
     return cr.tensor(np.random.default_rng(5).standard_normal(shape).astype("f"))
 
 
+def chosen(backend: str) -> Any:
+    try:
+        return cr.use_backend(backend)
+    except cr.BackendError as error:
+        pytest.skip(str(error))
+
+
 def first(y: Any) -> Any:
     return (y if isinstance(y, cr.Tensor) else y[0]).numpy()
 
@@ -52,11 +59,7 @@ def agree(fused: Any, model: Any, x: cr.Tensor, within: float = 1e-4) -> None:
 def test_networks(name: str, backend: str) -> None:
     model = drawn(cr.create_model(name))
     channels = 1 if name == "lenet5" else 3
-    try:
-        scope = cr.use_backend(backend)
-    except cr.BackendError as error:
-        pytest.skip(str(error))
-    with scope:
+    with chosen(backend):
         fused = cr.fuse(model)
         for batch in (1, 3):
             agree(fused, model, images(batch, channels, SIZES[name], SIZES[name]))
@@ -80,11 +83,12 @@ class Block(nn.Module):
 
 
 @pytest.mark.parametrize("layout", ["rows", "last"])
-def test_branches_and_several_outputs(layout: str) -> None:
+@pytest.mark.parametrize("backend", ["onednn", "numpy"])
+def test_branches_and_several_outputs(layout: str, backend: str) -> None:
     model, x = drawn(Block()), images(2, 16, 12, 12)
     if layout == "last":
         x = cr.tensor(np.ascontiguousarray(x.numpy().transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2))
-    with cr.no_grad():
+    with chosen(backend), cr.no_grad():
         for ours, theirs in zip(cr.fuse(model)(x), model(x), strict=True):
             np.testing.assert_allclose(ours.numpy(), theirs.numpy(), rtol=1e-4, atol=1e-5)
 
@@ -97,10 +101,21 @@ def test_norms_are_folded_into_what_is_before_them() -> None:
     assert not [s for s in entry.program.steps if type(s.op).__name__.startswith("BatchNorm")]
 
 
-def test_a_network_is_one_list_of_calls() -> None:
-    if cr.current_backend().name != "onednn" or cr.current_backend().run_compiled is None:
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: cr.create_model("resnet18"),
+        lambda: cr.create_model("resnet50"),
+        lambda: nn.Sequential(nn.MaxPool2d(3, 2, 1, ceil_mode=True), nn.Conv2d(3, 4, 3)),
+        lambda: nn.Sequential(nn.AvgPool2d(3, 2, 1, True, False), nn.Conv2d(3, 4, 3)),
+        lambda: nn.Sequential(nn.Conv2d(3, 16, 3), nn.LocalResponseNorm(5)),
+    ],
+)
+def test_a_network_is_one_list_of_calls(make: Any) -> None:
+    backend: Any = cr.current_backend()
+    if backend.name != "onednn" or backend.run_compiled is None:
         pytest.skip("no compiled kernels here")
-    fused = cr.fuse(drawn(cr.create_model("resnet18")))
+    fused = cr.fuse(drawn(make()))
     with cr.no_grad():
         fused(images(1, 3, 64, 64))
     (entry,) = fused._known.values()
@@ -117,6 +132,16 @@ def test_what_is_not_finite_comes_through(value: float) -> None:
     np.testing.assert_array_equal(np.isnan(ours), np.isnan(theirs))
     assert np.isnan(ours[1]).all()
     np.testing.assert_allclose(ours[0], theirs[0], rtol=1e-3, atol=1e-4)
+
+
+def test_weights_that_are_not_finite_come_through() -> None:
+    model = drawn(cr.create_model("lenet5"))
+    with cr.no_grad():
+        model.fc1.bias[3] = np.nan
+    with cr.no_grad():
+        ours, theirs = (f(images(2, 1, 32, 32)).numpy() for f in (cr.fuse(model), model))
+    assert np.isnan(theirs).all()
+    assert np.isnan(ours).all()
 
 
 def test_written_and_replaced_weights_are_seen() -> None:
@@ -190,6 +215,33 @@ class Between(nn.Module):
         return (y + kept).relu().sum((2, 3)) + z.sum((2, 3))
 
 
+class Broadcast(nn.Module):
+    """A sum whose other part is smaller."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.pool = nn.Conv2d(16, 16, 1), nn.AdaptiveAvgPool2d(1)
+
+    def forward(self, x: Any) -> Any:
+        mean = self.pool(x)
+        return (self.one(x) + mean).relu().sum((2, 3))
+
+
+class Pools(nn.Module):
+    """Windows that reach beyond the border."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.largest = nn.MaxPool2d(3, 2, 1, ceil_mode=True)
+        self.average = nn.AvgPool2d(3, 2, 1, ceil_mode=True, count_include_pad=False)
+        self.counted = nn.AvgPool2d(2, 2, 1, ceil_mode=True)
+        self.flat, self.spread = nn.MaxPool2d(2, ceil_mode=True), nn.MaxPool2d(2, 1, dilation=2)
+
+    def forward(self, x: Any) -> Any:
+        pools = self.largest, self.average, self.counted, self.flat, self.spread
+        return cr.cat([pool(x).flatten(1) for pool in pools], 1)
+
+
 class Own(nn.Module):
     """Constants that are made anew at each call, as the input is."""
 
@@ -198,10 +250,10 @@ class Own(nn.Module):
         return x * cr.full_like(x, 3.0) + cr.ones_like(x) + place
 
 
-@pytest.mark.parametrize("kind", [Itself, Between, Own])
+@pytest.mark.parametrize("kind", [Itself, Between, Broadcast, Pools, Own])
 def test_what_is_read_elsewhere_and_what_is_made_here(kind: Any) -> None:
     model = kind().eval()
-    agree(cr.fuse(model), model, images(2, 16, 9, 9))
+    agree(cr.fuse(model), model, images(2, 16, 10, 10))
 
 
 def test_weights_are_laid_out_once_for_all_sizes() -> None:

@@ -40,7 +40,7 @@ of_kernels = pytest.mark.skipif(not KERNELS, reason="our own kernels are switche
 HERE = Path(__file__).parent
 NO_LIBRARY = {"test_library.py", "test_networks.py", "test_update.py"}  # these need none
 OF_KERNELS = {p.name for p in HERE.glob("test_own*.py")} | {
-    f"test_{name}.py" for name in ("windows", "join", "taps", "grid_sample")
+    f"test_{name}.py" for name in ("windows", "join", "taps", "grid_sample", "programs")
 }
 """Tests of our own kernels alone.  Where they are switched off, loading these would put our pairs
 into the table; where they are missing for another reason, these fail."""

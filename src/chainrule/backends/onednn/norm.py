@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from ctypes import c_int64
 from math import isfinite, prod
 from typing import Any
 
@@ -311,7 +310,7 @@ def plan_lrn(op: LocalResponseNorm, x: Shape) -> LRNPlan | None:
 
 def _build_lrn(op: LocalResponseNorm, x: Shape) -> LRNPlan | None:
     engine, layout, alg = runtime().engine, channels_last(x), c.LRN_ACROSS_CHANNELS
-    settings = (c_int64(op.size), float(op.alpha), float(op.beta), float(op.k))
+    settings = (op.size, float(op.alpha), float(op.beta), float(op.k))
     forward = describe("lrn_forward", engine, c.FORWARD_TRAINING, alg, layout, layout, *settings)
     if forward is None:
         return None

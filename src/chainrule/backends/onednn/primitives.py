@@ -124,7 +124,8 @@ def _c(value: Any) -> Any:
         return dims(value)
     if isinstance(value, float):
         return c_float(value)
-    return value
+    # A shorter one would leave half of a long parameter undefined, where it is passed in memory.
+    return c_int64(value) if isinstance(value, int) else value
 
 
 def describe(

@@ -53,10 +53,10 @@ def _library(b: Builder, step: Step, w: Windows, x: Shape, y: Shape) -> bool:
 
 @compiles(LocalResponseNorm)
 def local_response_norm(b: Builder, step: Step) -> bool:
-    """Write the library's, which has odd numbers of channels around each."""
+    """Write the library's, where the pair for training has it."""
     op, x = step.op, b.shape(step.inputs[0])
     assert isinstance(op, LocalResponseNorm)
-    if op.within or op.size % 2 == 0 or len(x) != 4:
+    if op.within or op.size not in (3, 5) or len(x) != 4:
         return False
     settings = op.size, float(op.alpha), float(op.beta), float(op.k)
     layout = channels_last(x)
