@@ -12,10 +12,10 @@ import pytest
 import chainrule as cr
 from chainrule.errors import GraphError
 from chainrule.inference.fuse import Fused
+from tests.models.walking import BY_SIZE
+from tests.models.walking import images as batch_of
 
 nn = cr.nn
-SIZES = {"resnet18": 64, "resnet50": 64, "googlenet": 64, "vgg11_bn": 64, "alexnet": 96}
-SIZES |= {"resnet20": 32, "plain20": 32, "lenet5": 32}
 
 
 def drawn(model: cr.Module) -> cr.Module:
@@ -55,14 +55,13 @@ def agree(fused: Any, model: Any, x: cr.Tensor, within: float = 1e-4) -> None:
 
 
 @pytest.mark.parametrize("backend", ["onednn", "numpy"])
-@pytest.mark.parametrize("name", sorted(SIZES))
+@pytest.mark.parametrize("name", BY_SIZE)
 def test_networks(name: str, backend: str) -> None:
     model = drawn(cr.create_model(name))
-    channels = 1 if name == "lenet5" else 3
     with chosen(backend):
         fused = cr.fuse(model)
         for batch in (1, 3):
-            agree(fused, model, images(batch, channels, SIZES[name], SIZES[name]))
+            agree(fused, model, batch_of(name, batch))
 
 
 class Block(nn.Module):
