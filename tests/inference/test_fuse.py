@@ -312,6 +312,18 @@ def test_values_that_a_step_in_between_makes_infinite() -> None:
     np.testing.assert_array_equal(np.isnan(ours), np.isnan(theirs))
 
 
+def test_a_fused_network_is_followed_into() -> None:
+    model, x = drawn(cr.create_model("lenet5")).train(), images(2, 1, 32, 32)
+    fused = cr.fuse(model)
+    kinds = [node.op.name for node in cr.capture(fused, x) if node.op]
+    assert kinds[0].startswith("conv")
+    assert model.training
+    agree(cr.fuse(fused), fused, x)
+    agree(cr.fuse(nn.Sequential(fused, nn.Softmax(1))), lambda x: fused(x).softmax(1), x)
+    assert cr.summary(fused, (1, 32, 32)).parameters == 61706
+    assert len(cr.onnx.export(fused, (1, 32, 32)).graph.initializer) == 10
+
+
 class Choice(nn.Module):
     def forward(self, x: Any) -> Any:
         return x + 1 if x.sum().item() > 0 else x
@@ -330,7 +342,7 @@ def test_mistakes_are_named() -> None:
         fused(cr.zeros(1, 1, 30, 30))
     with pytest.raises(ValueError, match="method"):
         cr.fuse(cr.create_model("lenet5"), "nothing")
-    with pytest.raises(GraphError, match="depends on values"):
+    with pytest.raises(GraphError, match="whatever the values are"):
         cr.fuse(Choice())(cr.ones(2))
 
 

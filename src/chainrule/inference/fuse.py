@@ -16,7 +16,7 @@ from chainrule.engine.written import CLOCK, version
 from chainrule.errors import GraphError, KindError, expect, failure
 from chainrule.inference.rewriting import simplify
 from chainrule.nn.module import Module
-from chainrule.nn.tracing import recorded
+from chainrule.nn.tracing import evaluating, recorded
 
 SHAPES = 16
 """Programs that a fused network keeps, one for each combination of input shapes and dtypes."""
@@ -87,6 +87,9 @@ class Fused(Module):
                 "fuse: an input requires grad, and a fused network records no graph; call the "
                 "model itself for gradients, or this under no_grad()"
             )
+        if state.TRACER.get() is not None:  # who follows it wants the model's operations
+            with evaluating(self.model):
+                return getattr(self.model, self.method)(*tensors)
         entry = self._entry(tensors)
         arrays = current_backend().run(entry.program, [x.array for x in tensors])
         found = tuple([Tensor(array) for array in arrays])

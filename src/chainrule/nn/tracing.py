@@ -37,18 +37,12 @@ def recorded(asked: str, model: Module, inputs: Sequence[Tensor], method: str = 
     are as before at the end.  Raises GraphError, in the name of who asked, where what the network
     computes depends on values or is drawn anew at each call, and where parameters have no values.
     """
-    modes = [(module, module.training) for module in model.modules()]
     shapes = [meta_tensor(x.shape, x.dtype) for x in inputs]
     what = f"{asked}: {type(model).__name__}.{method}"
-    try:
-        for module, _ in modes:
-            module.training = False
+    with evaluating(model):
         graph = _captured(what, model, method, shapes)
         if graph.without_values:
             graph = _captured(what, model, method, inputs)
-    finally:
-        for module, training in modes:
-            module.training = training
     lost = [node.layer or node.name for node in graph.without_values]
     if lost:
         raise GraphError(f"{what}: there are no values, only shapes, in {lost[0]}: load weights")
@@ -57,14 +51,27 @@ def recorded(asked: str, model: Module, inputs: Sequence[Tensor], method: str = 
     return graph
 
 
+@contextmanager
+def evaluating(model: Module) -> Iterator[None]:
+    """Have all modules in evaluation mode inside, and in their own again afterwards."""
+    modes = [(module, module.training) for module in model.modules()]
+    try:
+        for module, _ in modes:
+            module.training = False
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
+
+
 def _captured(what: str, model: Module, method: str, inputs: Sequence[Tensor]) -> Graph:
     try:
         with following(model), state.no_grad():
             return capture(getattr(model, method), *inputs)
     except GraphError as error:
         raise GraphError(
-            f"{what} cannot be followed without data, since what it computes depends on values: "
-            f"{error}"
+            f"{what} cannot be followed: outputs must be computed from the inputs by operations "
+            f"alone, whatever the values are: {error}"
         ) from error
 
 

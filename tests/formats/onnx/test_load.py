@@ -365,3 +365,9 @@ def test_flipped_bytes_give_our_errors(changes: list[tuple[int, int]]) -> None:
     for place, value in changes:
         data[place] = value
     attempt(bytes(data))
+
+
+@pytest.mark.parametrize("source", [5, None, ["m.onnx"]])
+def test_what_is_no_source(source: Any) -> None:
+    with pytest.raises(TypeError, match="a path, the bytes of a file, or a ModelProto"):
+        cr.onnx.load(source)

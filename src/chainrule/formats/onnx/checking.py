@@ -10,7 +10,7 @@ from pathlib import Path
 import onnx
 from onnx import AttributeProto, GraphProto, ModelProto, NodeProto
 
-from chainrule.errors import DataError
+from chainrule.errors import DataError, KindError, failure
 from chainrule.formats.onnx.common import UnsupportedOperator
 
 OLDEST = 7
@@ -25,6 +25,9 @@ def parse(source: str | os.PathLike[str] | bytes | ModelProto) -> tuple[ModelPro
         return source, None
     if isinstance(source, bytes | bytearray | memoryview):
         return _decoded("the bytes given", bytes(source)), None
+    if not isinstance(source, str | os.PathLike):
+        rule = "a path, the bytes of a file, or a ModelProto"
+        raise failure("onnx.load", rule, error=KindError, source=type(source))
     path = Path(source)
     if path.is_dir():
         raise DataError(f"{path}: a folder; give the file model.onnx in it")
