@@ -11,13 +11,13 @@ import inspect
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from chainrule.engine import state
 from chainrule.engine.anomaly import calling_line
+from chainrule.engine.detach import Detach
 from chainrule.engine.dispatch import current_backend
 from chainrule.engine.graph import Slot
 from chainrule.engine.op import Array, Op, Spec
@@ -240,23 +240,6 @@ class Graph:
 
     def __repr__(self) -> str:
         return "Graph(\n" + "".join(f"  {node!r}\n" for node in self._nodes) + ")"
-
-
-@dataclass(frozen=True)
-class Detach(Op, register=False):
-    """y = x, and no gradient: what `Tensor.detach` did to a traced value."""
-
-    def infer(self, x: Spec) -> tuple[Spec, ...]:
-        """The same, without a gradient."""
-        return (x._replace(differentiable=False),)
-
-    def forward(self, xp: Any, x: Array) -> tuple[tuple[Array, ...], Any]:
-        """Hand the array on."""
-        return (x,), None
-
-    def backward(self, xp: Any, saved: Any, gy: Any, needs: tuple[bool, ...]) -> tuple[Any, ...]:
-        """Stop."""
-        return (None,)
 
 
 class _Recorder:

@@ -10,7 +10,8 @@ import threading
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple, Protocol
 
-from chainrule.engine.capture import Detach, Graph
+from chainrule.engine.capture import Graph
+from chainrule.engine.detach import Detach
 from chainrule.engine.op import Array, Op, Spec
 
 

@@ -72,6 +72,24 @@ for _name, _opset, _settings in (
         [ROIS, ints("i", 0, 1, 0)], IMAGES)  # fmt: skip
 add("MaxRoiPool", 7, node("MaxRoiPool", "x r", pooled_shape=[2, 3], spatial_scale=0.5),
     [stored("r", [[0, 0, 0, 10, 12], [1, 2, 4, 8, 9]])], IMAGES)  # fmt: skip
+add("DeformConv between pixels", 19,
+    node("DeformConv", "x w o b m", kernel_shape=[2, 3], pads=[1] * 4),
+    [weights("w", 4, 3, 2, 3), weights("o", 2, 12, 8, 6), weights("b", 4),
+     weights("m", 2, 6, 8, 6)], IMAGES)  # fmt: skip
+add("DequantizeLinear of an axis", 13,
+    [node("QuantizeLinear", "x s z", "q"), node("DequantizeLinear", "q s z")],
+    [stored("s", [0.01, 0.02, 0.05]), stored("z", [3, 5, 128], np.uint8)], IMAGES)  # fmt: skip
+add("QLinearMatMul by columns", 10,
+    [node("QuantizeLinear", "x s z", "q"), node("QLinearMatMul", "q s z w t u p v", "r"),
+     node("DequantizeLinear", "r p v")],
+    [stored("s", 0.02), stored("z", 128, np.uint8), stored("t", [0.1, 0.2]),
+     stored("w", np.arange(2 * ROWS.shape[-1]).reshape(-1, 2), np.uint8),
+     stored("u", [3, 9], np.uint8), stored("p", 0.3), stored("v", 100, np.uint8)],
+    ROWS)  # fmt: skip
+add("ConcatFromSequence of a new axis", 11,
+    [node("SplitToSequence", "x", "l", axis=1),
+     node("ConcatFromSequence", "l", axis=-1, new_axis=1)],
+    [], IMAGES)  # fmt: skip
 add("GlobalLpPool", 7, node("GlobalLpPool", "x", p=3), [], IMAGES)
 add("Resize a crop", 13,
     node("Resize", "x r s", mode="linear", coordinate_transformation_mode="tf_crop_and_resize",

@@ -12,8 +12,9 @@ import onnx
 from onnx import helper
 
 import chainrule.formats.onnx.operators_images  # noqa: F401 - fills the table
-from chainrule.engine.capture import Detach, Graph, GraphNode
+from chainrule.engine.capture import Graph, GraphNode
 from chainrule.engine.creation import full
+from chainrule.engine.detach import Detach
 from chainrule.engine.op import Array
 from chainrule.errors import KindError, ShapeError, expect, failure
 from chainrule.formats.onnx.common import BUFFERS, OPSET, UnsupportedOperator
@@ -118,19 +119,20 @@ class _Exporter:
             raise ShapeError("onnx.export: the network computes otherwise for another batch")
 
     def _write(self, node: GraphNode, twin: GraphNode, refused: dict[str, str]) -> None:
-        where = node.layer or "the network"
-        emit = WRITERS.get(type(node.op))  # type: ignore[arg-type]
-        if isinstance(node.op, Detach):
+        where, op = node.layer or "the network", node.op
+        assert op is not None  # a source reads nothing
+        emit = WRITERS.get(type(op))
+        if isinstance(op, Detach):
             self.known[id(node), 0] = self._name(node.edges[0], twin.edges[0])
             return
         if emit is None:
-            refused.setdefault(str(node.op.name), f"in {where}")  # type: ignore[union-attr]
+            refused.setdefault(str(op.name), f"in {where}")
             self._result(node, ["?"] * len(node.specs))
             return
         pairs = list(zip(node.edges, twin.edges, strict=True))
         call = Call(
-            op=node.op,
-            name=node.layer or str(node.op.name),  # type: ignore[union-attr]
+            op=op,
+            name=node.layer or str(op.name),
             inputs=[self._name(edge, other) for edge, other in pairs],
             shapes=[_shape(n, i) for n, i in node.edges],
             arrays=[None] * len(pairs),

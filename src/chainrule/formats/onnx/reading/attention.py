@@ -100,11 +100,10 @@ def _mixed(
     keys, low = scores.shape[3], Tensor(np.array(-np.inf, scores.dtype))
     if mask is not None and mask.shape[-1] < keys:
         width = keys - mask.shape[-1]
-        filling = False if mask.dtype.kind == "b" else -np.inf
         if mask.dtype.kind == "b":
             mask = pad(mask.to(np.uint8), (0, width)).to(np.bool_)
         else:
-            mask = pad(mask, (0, width), value=filling)
+            mask = pad(mask, (0, width), value=-np.inf)
     if mask is not None and mask.dtype.kind == "b":
         allowed, mask = allowed & mask.array, None
     if cap > 0:
