@@ -50,8 +50,8 @@ def test_misfits_are_refused(x: object, y: object, error: type[Exception], text:
 def test_labels_outside_the_classes() -> None:
     with pytest.raises(IndexError, match=r"0\.\.2; got label 3 at index 0"):
         check_labels([3, 4], 3, "labels")
-    assert ArrayDataset(images(2), [0, 1]).classes == 2
-    assert ArrayDataset(images(2), [0, 1], classes=7).classes == 7
+    assert ArrayDataset(images(2), [0, 1]).num_classes == 2
+    assert ArrayDataset(images(2), [0, 1], classes=7).num_classes == 7
 
 
 @given(n=st.integers(1, 50), size=st.integers(1, 60), drop=st.booleans(), shuffle=st.booleans())

@@ -52,7 +52,7 @@ def test_names_with_dash_or_dot_packed_or_not(tmp_path: Path, dot: bool, packed:
     assert data.test.images.shape == (10, 1, 28, 28)
     assert data.train.images.dtype == np.uint8
     assert data.classes == tuple("0123456789")
-    assert data.train.classes == 10
+    assert data.train.num_classes == 10
 
 
 def test_other_checksums_are_noted_not_refused(tmp_path: Path) -> None:

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from chainrule.data.dataset import ArrayDataset
+from chainrule.data.dataset import Dataset
 from chainrule.data.preprocess import Transform
+from chainrule.data.transforms.base import stacked
 from chainrule.engine.op import Array
 from chainrule.engine.random import Generator, default_generator
 from chainrule.errors import KindError, ShapeError, failure
@@ -21,6 +22,7 @@ class DataLoader:
     Raises ShapeError for a batch size under 1, TypeError for one that is not an integer.
 
     >>> import numpy as np
+    >>> from chainrule.data import ArrayDataset
     >>> data = ArrayDataset(np.zeros((5, 1, 2, 2)), np.arange(5))
     >>> [labels.tolist() for _, labels in DataLoader(data, batch_size=2)]
     [[0, 1], [2, 3], [4]]
@@ -28,7 +30,7 @@ class DataLoader:
 
     def __init__(
         self,
-        dataset: ArrayDataset,
+        dataset: Dataset,
         batch_size: int = 1,
         shuffle: bool = False,
         *,
@@ -61,5 +63,6 @@ class DataLoader:
             order = np.arange(n)
         for batch in range(len(self)):
             chosen = order[batch * self.batch_size : (batch + 1) * self.batch_size]
-            images, labels = self.dataset[chosen]
+            found, labels = self.dataset.__getitems__(chosen)
+            images = stacked(found)
             yield (images if self.transform is None else self.transform(images)), labels

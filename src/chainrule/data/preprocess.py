@@ -127,7 +127,7 @@ class Preprocess:
         >>> Preprocess.fit(ImageData("eye", part, part, ["0"], white=1.0))
         Preprocess(size=32, enlarge=4, white=1.0, mean=0.125, std=0.3307)
         """
-        images = data.train.images
+        images = np.asarray(data.train[:][0])
         h, w = images.shape[2:]
         enlarge = max(1, size // max(h, w))
         filled = (h * enlarge * w * enlarge) / size**2  # the share that is not padding

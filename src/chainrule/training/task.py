@@ -49,7 +49,7 @@ class TrainTask:
         self.data: ImageData = load_dataset(config.data, config.data_dir)
         self.preprocess = Preprocess.fit(self.data)
         manual_seed(config.seed)
-        channels = self.data.train.images.shape[1]
+        channels = self.data.train[0][0].shape[0]
         self.model = create_model(config.model, len(self.data.classes), channels)
         self.folder = RunFolder.create(out, overwrite)
         self._saver = _Saver(self.folder, self._run_config(channels))
