@@ -1,8 +1,8 @@
-"""Optimisers and learning-rate schedules, under PyTorch's names."""
+"""Optimisers and schedules, under PyTorch's names."""
 
-from chainrule.optim import schedules as lr_scheduler
+from chainrule.optim import lr_scheduler, swa_utils
+from chainrule.optim.lr_scheduler import CosineAnnealingLR, LambdaLR, LRScheduler, StepLR
 from chainrule.optim.optimizer import Optimizer
-from chainrule.optim.schedules import CosineAnnealingLR, LambdaLR, LRScheduler, StepLR
 from chainrule.optim.sgd import SGD
 
 __all__ = [
@@ -13,4 +13,5 @@ __all__ = [
     "Optimizer",
     "StepLR",
     "lr_scheduler",
+    "swa_utils",
 ]
