@@ -1,6 +1,7 @@
 """Training: configuration, loop, metrics, the folder of a run."""
 
 from chainrule.training.config import RECIPES, TrainConfig, recipe
+from chainrule.training.finder import RateCurve, find_lr
 from chainrule.training.folder import RunConfig, RunFolder
 from chainrule.training.loop import Callback, Progress, evaluate, fit
 from chainrule.training.metrics import (
@@ -19,6 +20,7 @@ __all__ = [
     "Evaluation",
     "Predictor",
     "Progress",
+    "RateCurve",
     "Row",
     "RunConfig",
     "RunFolder",
@@ -29,6 +31,7 @@ __all__ = [
     "confusion_matrix",
     "evaluate",
     "evaluate_run",
+    "find_lr",
     "fit",
     "predictions",
     "recipe",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import io
+import textwrap
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 
 from chainrule.engine.op import Array
 from chainrule.errors import DataError
+from chainrule.training.finder import RateCurve
 from chainrule.training.metrics import Row
 
 _NUMBERED = 30  # up to how many classes the cells of a confusion matrix carry their counts
@@ -71,6 +73,39 @@ def confusion_png(confusion: Array, classes: Sequence[str], title: str = "") -> 
             axes.text(j, i, str(confusion[i, j]), ha="center", va="center", color=colour)
     if title:
         axes.set_title(title)
+    return _png(figure)
+
+
+def rate_curve_png(curve: RateCurve, title: str = "") -> bytes:
+    """Draw a range test: the loss over the rate, as measured and smoothed, and the suggestion.
+
+    Raises DataError where matplotlib is missing.
+
+    >>> values = np.array([1.0, 0.5, 0.25])
+    >>> rate_curve_png(RateCurve(values, values, values, 1.0, 0.5, "there it falls"))[1:4]
+    b'PNG'
+    """
+    figure = _figure(7.0, 4.5)
+    axes = figure.subplots()
+    axes.plot(curve.rates, curve.losses, color="0.7", linewidth=0.8, label="measured")
+    axes.plot(curve.rates, curve.smoothed, label="smoothed")
+    axes.set_xscale("log")
+    axes.set_xlabel("learning rate")
+    axes.set_ylabel("loss")
+    if len(curve.losses):  # what blew up at last would press all else flat
+        lowest = int(np.argmin(curve.smoothed))
+        low, high = curve.smoothed[lowest], max(curve.first, *curve.smoothed[: lowest + 1])
+        room = float(high - low) or 1.0
+        axes.set_ylim(low - 0.1 * room, high + 0.5 * room)
+    if curve.suggestion is not None:
+        label = f"suggested: {curve.suggestion:.2g}"
+        axes.axvline(curve.suggestion, color="tab:red", linestyle="--", label=label)
+    else:
+        axes.set_title(textwrap.fill(str(curve), 80), fontsize="small")
+    axes.grid(alpha=0.3)
+    axes.legend(loc="upper left")
+    if title:
+        figure.suptitle(title)
     return _png(figure)
 
 
