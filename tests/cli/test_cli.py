@@ -5,8 +5,11 @@ from __future__ import annotations
 import errno
 import importlib
 import inspect
+import json
 import re
+from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +19,7 @@ import chainrule as cr
 from chainrule.cli.main import COMMANDS
 from chainrule.data import load_mnist
 from chainrule.errors import ChainruleError
-from chainrule.training import RunFolder, TrainTask
+from chainrule.training import RunFolder, TrainConfig, TrainTask, list_recipes
 from tests.cli.running import Answer, Run, fails
 
 
@@ -54,21 +57,12 @@ def test_the_table_of_commands_says_what_they_say(run: Run, name: str) -> None:
     assert f"Usage: chainrule {name} " in run(name, "--help").out
 
 
-def test_the_defaults_in_the_help_are_the_recipes(run: Run) -> None:
-    from chainrule.training import RECIPES
-
+def test_every_choice_of_a_training_is_an_option(run: Run) -> None:
     text = " ".join(re.sub(r"[│]", " ", run("train", "--help").out).split())
-    for option, field in (
-        ("--epochs", "epochs"),
-        ("--batch-size", "batch_size"),
-        ("--lr", "lr"),
-        ("--momentum", "momentum"),
-        ("--weight-decay", "weight_decay"),
-        ("--shift", "shift"),
-    ):
-        digits, mnist = (getattr(RECIPES[name], field) for name in ("digits", "mnist"))
-        shown = f"[default: ({digits}" + (f"; mnist {mnist})]" if mnist != digits else ")]")
-        assert re.search(rf"{option} [^-]*{re.escape(shown)}", text), (option, shown)
+    for choice in fields(TrainConfig):
+        if choice.name in ("model", "recipe"):
+            continue
+        assert f"--{choice.name.replace('_', '-')}" in text
 
 
 def test_training_prints_a_line_an_epoch_and_the_accuracy(train: Run, tmp_path: Path) -> None:
@@ -120,6 +114,64 @@ def test_options_reach_the_configuration(train: Run, tmp_path: Path) -> None:
     fails(train("--momentum", 0, "--nesterov", out=tmp_path / "x"), 2, "momentum > 0")
 
 
+def test_recipes_and_files(train: Run, run: Run, small_set: str, tmp_path: Path) -> None:
+    listed = run("recipes").out
+    for name in list_recipes():
+        assert name in listed
+        assert 'model = "' in run("recipes", name).out
+    fails(run("recipes", "lenet"), 1, "no recipe is called 'lenet'")
+    path = tmp_path / "mine.toml"
+    path.write_text('model = "lenet5"\ndata = "mnist"\nepochs = 7\nlr = 0.03\n')
+    out = tmp_path / "mine"
+    data = ("--data-dir", small_set, "--out", out)
+    answer = run("train", "--recipe", path, *data, "--epochs", 1)
+    assert answer.code == 0, answer
+    config = RunFolder(out).read_config().train
+    assert (config.recipe, config.model, config.epochs, config.lr) == ("mine", "lenet5", 1, 0.03)
+
+
+def test_going_on_with_a_run(train: Run, run: Run, tmp_path: Path) -> None:
+    assert train().code == 0
+    fails(run("train", "--resume", tmp_path / "run"), 1, "this run is finished (2 epochs)")
+    fails(run("train", "--resume", tmp_path / "absent"), 1, "absent: no such folder")
+    fails(run("train", "--resume", tmp_path / "run", "--lr", 1), 2, "only --data-dir and --workers")
+
+
+def test_checks_before_the_training(train: Run, tmp_path: Path, monkeypatch: Any) -> None:
+    answer = train("--check")
+    assert answer.code == 0, answer
+    assert [line.split("  ")[0] for line in answer.out.splitlines()] == ["ok"] * 3
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_rate_is_found(run: Run, small_set: str, tmp_path: Path) -> None:
+    plot = tmp_path / "lr.png"
+    answer = run(
+        "lr", "lenet5", "--data", "mnist", "--data-dir", small_set, "--plot", plot, "--steps", 40
+    )
+    assert answer.code == 0, answer
+    assert "rate" in answer.out
+    assert plot.read_bytes().startswith(b"\x89PNG")
+
+
+def test_an_ensemble(train: Run, run: Run, tmp_path: Path) -> None:
+    runs = [tmp_path / name for name in "abc"]
+    for seed, out in enumerate(runs):
+        assert train("--seed", seed, out=out).code == 0
+    text = run("evaluate", *runs).out
+    for out in runs:
+        assert re.search(rf"{re.escape(str(out))}: accuracy \d+\.\d\d %", text)
+    assert "mean of the 3: accuracy" in text
+    assert re.fullmatch(r"test accuracy: \d+\.\d\d %", text.splitlines()[-1])
+    numbers = json.loads(run("evaluate", *runs, "--json").out)
+    assert len(numbers["runs"]) == 3
+    assert f"{100 * numbers['accuracy']:.2f} %" in text
+    tables = tmp_path / "tables"
+    assert run("evaluate", *runs, "--out", tables).code == 0
+    assert (tables / "confusion.csv").exists()
+    assert run("evaluate", runs[0], "--crops", "ten").code == 0
+
+
 def test_an_existing_run_wants_overwrite(train: Run) -> None:
     assert train().code == 0
     fails(train(), 1, "already holds a run", "--overwrite")
@@ -139,7 +191,13 @@ def test_names_are_found_where_none_is_given(
 
 
 def test_wrong_options_are_usage_errors(train: Run, run: Run) -> None:
-    fails(train("--lr", -1), 2, "lr of at least 0", "-1.0")
+    fails(train("--lr", -1), 2, "lr above 0", "-1.0")
+    fails(train("--optimizer", "sgdd"), 2, "optimizer out of sgd, adam")
+    fails(train("--stop-after", 3), 2, "--validation 0.1")
+    fails(train("--optimizer-options", "betas"), 2, "NAME=VALUE")
+    fails(train("--optimizer-options", "beta=1"), 1, "an option of sgd", "dampening")
+    fails(train("--transforms", "Pad(2"), 1, "is not a call")
+    fails(train("--transforms", "Pud(2)"), 1, "no transform is called 'Pud'", "'Pad'")
     fails(train("--batch-size", 0), 2, "batch_size of at least 1")
     fails(train("--epochs", "many"), 2, "--epochs")
     fails(train("--colour", "red"), 2, "--colour")
@@ -192,6 +250,14 @@ def test_predict(train: Run, run: Run, small_set: str, tmp_path: Path) -> None:
     fails(run("predict", tmp_path / "run", tmp_path / "absent.png"), 1, "no such file")
     fails(run("predict", tmp_path / "absent", good), 1, "no such folder")
     fails(run("predict", tmp_path / "run", good, "--top", 0), 2, "--top")
+    both = run("predict", tmp_path / "run", good, bad, "--format", "json", "--ink", "light")
+    entries = json.loads(both.out)
+    assert [Path(entry["file"]).name for entry in entries] == ["good.png", "bad.png"]
+    assert len(entries[0]["predictions"]) == 3
+    assert "not a picture" in entries[1]["error"]
+    for form in ("table", "csv"):
+        text = run("predict", tmp_path / "run", good, "--format", form, "--top", 2).out
+        assert str(good) in text.replace("\n", "")
 
 
 @pytest.mark.parametrize("name", ["relu", "nn.ReLU", "conv2d", "max_pool2d", "std"])
@@ -260,7 +326,7 @@ def test_every_error_is_one_line(
     def fail(*arguments: object) -> None:
         raise error
 
-    monkeypatch.setattr("chainrule.cli.evaluate.RunFolder", fail)
+    monkeypatch.setattr("chainrule.cli.evaluate.evaluate_runs", fail)
     fails(run("evaluate", "x"), code, text)
 
 
@@ -268,6 +334,6 @@ def test_ctrl_c_outside_a_training(run: Run, monkeypatch: pytest.MonkeyPatch) ->
     def interrupt(*arguments: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("chainrule.cli.evaluate.RunFolder", interrupt)
+    monkeypatch.setattr("chainrule.cli.evaluate.evaluate_runs", interrupt)
     answer = run("evaluate", "x")
     assert (answer.code, answer.err) == (130, "interrupted\n")

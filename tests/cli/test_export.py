@@ -42,7 +42,7 @@ def test_a_run(run: Run, small_run: Path, tmp_path: Path) -> None:
     notes = {entry.key: entry.value for entry in onnx.load(target).metadata_props}
     about = json.loads(notes["chainrule"])
     assert about["classes"] == [str(digit) for digit in range(10)]
-    assert about["preprocessing"]["std"] > 0
+    assert about["preprocessing"]["transforms"][-1].startswith("Normalize(mean=")
 
 
 def test_a_file_of_weights(run: Run, tmp_path: Path) -> None:

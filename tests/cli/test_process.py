@@ -50,12 +50,24 @@ def test_ctrl_c_saves_and_says_where(small_set: str, tmp_path: Path) -> None:
         _, err = process.communicate(timeout=60)
     assert process.returncode == 130
     rows = RunFolder(out).read_metrics()
-    assert err == f"interrupted: the weights after epoch {len(rows)} of 9999 are in {out}\n"
+    said = f"interrupted: the weights after epoch {len(rows)} of 9999 are in {out}; "
+    assert err == f"{said}chainrule train --resume {out} goes on\n"
     assert len(rows) >= 2
     RunFolder(out).load_model()
     names = {path.name for path in out.iterdir()}
     assert {"weights.safetensors", "metrics.csv", "config.json"} <= names
     assert not [name for name in names if name.endswith(".tmp")]
+
+
+def test_sigterm_saves_too(small_set: str, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    with train(small_set, out, 9999) as process:
+        wait_for_epoch(process, 1)
+        process.send_signal(signal.SIGTERM)
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 143
+    assert "goes on" in err
+    assert list((out / "checkpoints").iterdir())
 
 
 def test_a_killed_training_leaves_something_readable(small_set: str, tmp_path: Path) -> None:

@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import io
 import re
+from types import SimpleNamespace
+from typing import Any
 
+import numpy as np
 from rich.console import Console
 
 from chainrule.cli.progress import ProgressDisplay
-from chainrule.nn import Flatten
-from chainrule.training import Progress, Row, Tally, TrainConfig
+from chainrule.training import Row, RunningMeter, TrainConfig
 
 
 def shown(terminal: bool, width: int = 140) -> str:
@@ -15,12 +17,12 @@ def shown(terminal: bool, width: int = 140) -> str:
     console = Console(file=out, force_terminal=terminal, width=width, highlight=False)
     config = TrainConfig(epochs=2, batch_size=8)
     with ProgressDisplay(config, 20, console) as display:
-        progress = Progress(Flatten(), config, steps=3)
+        progress: Any = SimpleNamespace(rows=[])
         display.on_begin(progress)
         for progress.epoch in (1, 2):
-            progress.tally = Tally()
+            progress.tally = RunningMeter()
             for progress.step in (1, 2, 3):
-                progress.tally.add(0.5, 6, 8)
+                progress.tally.add(np.eye(2)[[0] * 8], np.array([0] * 6 + [1] * 2), 0.5)
                 display.on_step(progress)
             display._bar.refresh()
             progress.rows.append(Row(progress.epoch, 0.1, 0.5, 0.75, 0.25, 0.875))

@@ -121,7 +121,7 @@ def test_digits_without_scikit_learn(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_unknown_sets_are_refused_with_the_nearest() -> None:
     with pytest.raises(DataError, match="did you mean 'digits'"):
         load_dataset("digit")
-    with pytest.raises(DataError, match="there are digits, mnist"):
+    with pytest.raises(DataError, match=r"there are cifar10, .*, mnist, or give a path"):
         load_dataset("imagenet")
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from chainrule.errors import CheckpointError
-from chainrule.formats.pickles import read_pickle
+from chainrule.formats.pickles import Built, read_pickle
 
 DATA: list[Any] = [
     None, True, False, 0, 1, -1, 255, 256, 65536, -(2**31), 2**31, 2**80, -(2**80), 1.5, -0.0,
@@ -116,6 +116,25 @@ def test_nothing_can_be_hung_on_what_was_read() -> None:
     """BUILD would call __setstate__ or write attributes."""
     text = b"\x80\x02}}X\x03\x00\x00\x00keyK\x01sb."
     assert read_pickle(io.BytesIO(text), {}) == {}
+
+
+class Taken(Built):
+    """Wants to know what is set on it."""
+
+    state: Any = None
+
+    def build(self, state: Any) -> None:
+        if state == "wrong":
+            raise ValueError("a wrong state")
+        self.state = state
+
+
+def test_what_a_known_name_gave_may_take_its_state() -> None:
+    known = {"a.b": Taken}
+    found = read_pickle(io.BytesIO(b"\x80\x02ca\nb\n)RX\x03\x00\x00\x00keyb."), known)
+    assert found.state == "key"
+    with pytest.raises(CheckpointError, match=r"not a whole pickle \(a wrong state"):
+        read_pickle(io.BytesIO(b"\x80\x02ca\nb\n)RX\x05\x00\x00\x00wrongb."), known)
 
 
 @pytest.mark.parametrize("seed", range(8))

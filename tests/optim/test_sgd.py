@@ -16,8 +16,8 @@ import chainrule as cr
 from chainrule.engine import dispatch, workers, written
 from chainrule.engine.tensor import Tensor
 from chainrule.errors import CheckpointError, GraphError, KindError, ShapeError
-from chainrule.optim import SGD, CosineAnnealingLR, Optimizer, sgd
-from chainrule.optim.sgd import _BLOCK, _LARGE, _SHARE
+from chainrule.optim import SGD, CosineAnnealingLR, Optimizer, elementwise
+from chainrule.optim.elementwise import _BLOCK, _LARGE, _SHARE
 
 
 def parameter(array: np.ndarray) -> Tensor:
@@ -115,7 +115,7 @@ def test_large_parameters_are_shared_between_threads(monkeypatch: pytest.MonkeyP
         tasks.append(len(work))
         return [task() for task in work]
 
-    monkeypatch.setattr(sgd, "run_all", spy)
+    monkeypatch.setattr(elementwise, "run_all", spy)
     monkeypatch.setattr(dispatch._Process, "backend", dispatch.NUMPY)
     parameters = [parameter(np.ones(n, np.float32)) for n in (3 * _SHARE, 10, _LARGE - 1, _LARGE)]
     for p in parameters:
@@ -294,6 +294,8 @@ def test_misuse_names_the_rule() -> None:
         SGD([{"params": [("a", p)]}, {"params": [("b", p)]}], 0.1)
     with pytest.raises(NotImplementedError, match="first order"):
         SGD([p], 0.1, differentiable=True)
+    with pytest.raises(ShapeError, match="at most one of fused and foreach"):
+        SGD([p], 0.1, fused=True, foreach=True)
     base = Optimizer([p], {})
     give(p, np.ones(2))
     with pytest.raises(NotImplementedError, match=r"Optimizer\.update"):

@@ -125,11 +125,11 @@ def test_a_loss_belongs_to_the_rate_of_the_step_before_it() -> None:
 
 def test_it_ends_when_the_loss_is_beyond_four_times_its_best() -> None:
     model, optimizer, loss = parabola(1.0)
-    curve = find_lr(model, ONE, optimizer, loss, start=1.5, end=1000.0, smoothing=0.0)
-    assert len(curve.losses) == len(curve.rates) < 40
+    curve = find_lr(model, ONE, optimizer, loss, start=1.9, end=3.0, smoothing=0.0)
+    assert 20 < len(curve.losses) == len(curve.rates) < 90
     beyond = curve.losses > 4 * np.minimum.accumulate([curve.first, *curve.losses])[1:]
     assert beyond.tolist() == [False] * (len(beyond) - 1) + [True]
-    wider = find_lr(model, ONE, optimizer, loss, 1.5, 1000.0, smoothing=0.0, divergence=1e6)
+    wider = find_lr(model, ONE, optimizer, loss, 1.9, 3.0, smoothing=0.0, divergence=1e6)
     assert len(wider.losses) > len(curve.losses)
 
 
@@ -272,7 +272,6 @@ def test_everything_is_put_back_to_the_bit(end: str) -> None:
     tested, twin = Training(), None
     tested.epoch()
     before = tested.everything()
-    stamp = version(tested.model[1].weight.array)
     if end == "whole":
         curve = find_lr(tested.model, tested.loader, tested.optimizer, F.cross_entropy)
         assert len(curve.losses) > 20
@@ -282,7 +281,6 @@ def test_everything_is_put_back_to_the_bit(end: str) -> None:
         with pytest.raises(error):
             find_lr(tested.model, tested.loader, tested.optimizer, loss, start=1e-3)
     assert tested.everything() == before
-    assert version(tested.model[1].weight.array) > stamp  # what was packed from it is old
     path = [tested.epoch() for _ in range(3)]
 
     twin = Training()
@@ -342,6 +340,33 @@ def test_a_loss_with_parameters_is_put_back_too() -> None:
     assert loss.scale.grad is None
 
 
+def test_the_model_trains_meanwhile() -> None:
+    modes = []
+
+    class Watched(nn.Linear):
+        def forward(self, input: Any) -> Any:
+            modes.append(self.training)
+            return super().forward(input)
+
+    model = Watched(1, 1).double().eval()
+    find_lr(model, ONE, cr.optim.SGD(model.parameters(), lr=0.1), lambda o, _: (o * o).sum())
+    assert all(modes)
+    assert not model.training
+
+
+def test_what_was_put_back_is_noted_as_written() -> None:
+    model, optimizer, loss = parabola(1.0)
+    seen = []
+
+    def watched(output: Any, target: Any) -> Any:
+        seen.append(version(model.weight.array))
+        return loss(output, target)
+
+    find_lr(model, ONE, optimizer, watched, end=1e-3)  # to the end: no step after the last look
+    assert len(seen) == 101
+    assert version(model.weight.array) > seen[-1]  # what was packed from it is old
+
+
 def test_the_loaders_walk_is_closed() -> None:
     closed = []
 
@@ -355,6 +380,13 @@ def test_the_loaders_walk_is_closed() -> None:
     model, optimizer, loss = parabola(1.0)
     find_lr(model, Watched(*ONE.pair, count=4), optimizer, loss, start=1e-4, end=1e-3, steps=9)
     assert len(closed) == 3  # ten batches: 4 + 4 + 2
+
+    def broken(*_: Any) -> Any:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError) as caught:
+        find_lr(model, Watched(*ONE.pair), optimizer, broken)
+    assert len(closed) == 4, caught  # at once, although the traceback holds it
 
 
 # What it says when it cannot tell

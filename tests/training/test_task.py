@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import errno
 import importlib
+import json
 import os
 import signal
 from dataclasses import replace
@@ -14,13 +15,14 @@ from PIL import Image
 
 from chainrule.data import load_mnist
 from chainrule.errors import AnomalyError, DataError
-from chainrule.training import Callback, Predictor, Progress, TrainConfig, TrainTask, evaluate_run
+from chainrule.formats import read_metadata
+from chainrule.training import Callback, Predictor, TrainConfig, Trainer, TrainTask, evaluate_run
 from chainrule.training.folder import METRICS, WEIGHTS, RunFolder
 from chainrule.training.interrupt import interrupts_deferred
 
 
 def contents(run: Path) -> dict[str, bytes]:
-    return {p.name: p.read_bytes() for p in run.iterdir()}
+    return {p.name: p.read_bytes() for p in run.iterdir() if p.is_file()}
 
 
 def test_same_seed_same_result_bit_for_bit(small_config: TrainConfig, tmp_path: Path) -> None:
@@ -28,7 +30,11 @@ def test_same_seed_same_result_bit_for_bit(small_config: TrainConfig, tmp_path: 
         task = TrainTask(small_config, tmp_path / name)
         task.run()
         task.draw()
-    assert contents(tmp_path / "a") == contents(tmp_path / "b")
+    a, b = (contents(tmp_path / name) for name in "ab")
+    for files in (a, b):  # these hold the date and times
+        assert json.loads(files.pop("environment.json"))["date"]
+        assert b'"seconds"' in files.pop("metrics.jsonl")
+    assert a == b
     TrainTask(replace(small_config, seed=1), tmp_path / "c").run()
     assert (tmp_path / "a" / WEIGHTS).read_bytes() != (tmp_path / "c" / WEIGHTS).read_bytes()
 
@@ -38,7 +44,7 @@ def test_evaluating_a_run_gives_its_last_row(small_run: Path, small_set: str) ->
     for data_dir in (None, small_set):
         result = evaluate_run(small_run, data_dir)
         assert result.accuracy == last.test_accuracy
-        assert result.loss == pytest.approx(last.test_loss, rel=1e-8)
+        assert result.loss == pytest.approx(last.test_loss, rel=1e-6)
         assert result.confusion.sum() == 10
     with pytest.raises(DataError, match="nowhere: no such folder"):
         evaluate_run(small_run, "nowhere")
@@ -50,8 +56,8 @@ class Stop(Callback):
     def __init__(self, epoch: int, error: BaseException) -> None:
         self.epoch, self.error = epoch, error
 
-    def on_step(self, progress: Progress) -> None:
-        if (progress.epoch, progress.step) == (self.epoch, 2):
+    def on_step(self, trainer: Trainer) -> None:
+        if (trainer.epoch, trainer.step) == (self.epoch, 2):
             raise self.error
 
 
@@ -93,10 +99,8 @@ def test_a_full_disk_keeps_the_epoch_before(
     task, replaced, original = TrainTask(small_config, tmp_path / "full"), [], os.replace
 
     def refuse(source: object, target: object) -> None:
-        replaced.append(target)
-        if (
-            len(replaced) == 5
-        ):  # weights (twice), configuration, metrics; the second epoch's weights
+        replaced.append(Path(str(target)).name)
+        if replaced.count(WEIGHTS) == 2:  # the second epoch's
             raise OSError(errno.ENOSPC, "No space left on device")
         original(source, target)  # type: ignore[arg-type]
 
@@ -110,12 +114,13 @@ def test_a_full_disk_keeps_the_epoch_before(
     assert evaluate_run(tmp_path / "full").accuracy == task.rows[0].test_accuracy
 
 
-@pytest.mark.parametrize("file", [1, 2, 3, 4])
+@pytest.mark.parametrize("file", range(1, 9))
 def test_a_disk_full_at_once_leaves_no_lie(
     small_run: Path, small_config: TrainConfig, monkeypatch: pytest.MonkeyPatch, file: int
 ) -> None:
     before = contents(small_run)
-    task, replaced, original = TrainTask(small_config, small_run, True), [], os.replace
+    task = TrainTask(replace(small_config, seed=1), small_run, overwrite=True)
+    replaced, original = [], os.replace
 
     def refuse(source: object, target: object) -> None:
         replaced.append(target)
@@ -129,8 +134,13 @@ def test_a_disk_full_at_once_leaves_no_lie(
     if file == 1:  # not even the weights: the older run is as it was
         assert contents(small_run) == before
     else:  # never new weights beside an older configuration or older metrics
-        expected = {WEIGHTS, "config.json"} if file == 4 else {WEIGHTS}
-        assert set(contents(small_run)) == expected
+        folder = RunFolder(small_run)
+        carried = json.loads(read_metadata(small_run / WEIGHTS)["run"])["config"]
+        assert json.loads(folder.read_config().to_json()) == carried
+        assert carried["train"]["seed"] == (1 if file > 2 else 0)
+        folder.load_model()
+        if (small_run / METRICS).exists():
+            assert len(folder.read_metrics()) == 1
 
 
 def test_bad_data_is_found_before_a_folder_is_made(
@@ -175,7 +185,7 @@ def test_metrics_are_readable_after_every_epoch(small_config: TrainConfig, tmp_p
     seen = []
 
     class Look(Callback):
-        def on_epoch(self, progress: Progress) -> None:
+        def on_epoch(self, trainer: Trainer) -> None:
             with open(tmp_path / "run" / METRICS, newline="") as file:
                 seen.append([row["epoch"] for row in csv.DictReader(file)])
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
@@ -73,13 +72,13 @@ def _source(run: str) -> Source:
         folder = RunFolder(path)
         config = folder.read_config()
         name = config.train.model
-        _, height, width = image_shape(name, "")
+        use = config.transforms.eval().transforms
         noted = {
-            "model": {"name": name},
+            "model": {"name": name, "options": dict(config.options)},
             "classes": list(config.classes),
-            "preprocessing": asdict(config.preprocess),
+            "preprocessing": {"transforms": [repr(member) for member in use]},
         }
-        return Source(folder.load_model(), name, (config.in_channels, height, width), noted)
+        return Source(folder.load_model(), name, config.shape, noted)
     if path.is_file():
         about = read_about(path)
         model, made = load_model(path), about["model"]

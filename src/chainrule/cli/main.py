@@ -18,7 +18,9 @@ from chainrule.errors import ChainruleError
 
 COMMANDS = {
     "train": "Train a network and write a run folder: weights, configuration, metrics, plots.",
-    "evaluate": "Measure a run's weights on the test images of its data set.",
+    "recipes": "List the recipes of training, or show one's file.",
+    "lr": "Find a learning rate: a short training in which the rate grows from step to step.",
+    "evaluate": "Measure a run's weights on its test images, or several runs' as one ensemble.",
     "predict": "Name the likeliest classes of pictures, with their probabilities.",
     "models": "List the networks: name, images, parameters, published error, first line.",
     "summary": "Show a network's layers: shapes, memory, parameters, multiply-adds.",
@@ -29,11 +31,19 @@ COMMANDS = {
 }
 """The commands, each in the module of its name, with the first line of its help."""
 
-INTERRUPTED = 130  # what shells give for Ctrl-C
+INTERRUPTED, TERMINATED = 130, 143  # what shells give for Ctrl-C and for SIGTERM
 
 
 class Interrupted(Exception):
     """Ctrl-C during a training; the text says what was saved."""
+
+    code = INTERRUPTED
+
+
+class Stopped(Interrupted):
+    """SIGTERM during a training."""
+
+    code = TERMINATED
 
 
 class _Commands(TyperGroup):
@@ -131,7 +141,7 @@ def _run(arguments: list[str], debug: bool) -> int:
         return 1
     except Interrupted as interruption:
         print(f"interrupted: {interruption}", file=sys.stderr)
-        return INTERRUPTED
+        return interruption.code
     except (KeyboardInterrupt, typer.Abort):
         print("interrupted", file=sys.stderr)
         return INTERRUPTED

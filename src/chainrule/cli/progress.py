@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Self
 
@@ -10,8 +12,8 @@ from rich import progress as bars
 from rich.console import Console
 
 from chainrule.training.config import TrainConfig
-from chainrule.training.loop import Callback, Progress
-from chainrule.training.metrics import Row
+from chainrule.training.loop import Callback, Trainer
+from chainrule.training.rows import Row
 
 
 class ProgressDisplay(Callback):
@@ -62,32 +64,67 @@ class ProgressDisplay(Callback):
         if self._console.is_terminal:  # where it never started, older versions print a blank line
             self._bar.stop()
 
-    def on_begin(self, progress: Progress) -> None:
+    def on_begin(self, trainer: Trainer) -> None:
         """Start the clock."""
         self._begun = time.perf_counter()
 
-    def on_step(self, progress: Progress) -> None:
+    def on_step(self, trainer: Trainer) -> None:
         """Move the bar."""
-        tally = progress.tally
+        tally = trainer.tally
         self._rate = tally.images / max(time.perf_counter() - self._begun, 1e-9)
         self._bar.update(
             self._task,
-            completed=(progress.epoch - 1) * self._steps + progress.step,
-            epoch=f"{progress.epoch}/{self._epochs}",
+            completed=(trainer.epoch - 1) * self._steps + trainer.step,
+            epoch=f"{trainer.epoch}/{self._epochs}",
             loss=tally.loss,
-            accuracy=100 * tally.accuracy,
+            accuracy=100 * next(iter(tally.metrics.values())),
             rate=self._rate,
         )
 
-    def on_epoch(self, progress: Progress) -> None:
+    def on_epoch(self, trainer: Trainer) -> None:
         """Print the epoch's line."""
-        self._console.print(self._line(progress.rows[-1]), soft_wrap=True)
+        self._console.print(self._line(trainer.rows[-1]), soft_wrap=True)
         self._begun = time.perf_counter()
 
     def _line(self, row: Row) -> str:
         width = len(str(self._epochs))
-        return (
-            f"epoch {row.epoch:{width}}/{self._epochs}  loss {row.train_loss:.4f}  "
-            f"accuracy {100 * row.train_accuracy:.2f} %  test loss {row.test_loss:.4f}  "
-            f"test accuracy {100 * row.test_accuracy:.2f} %  {self._rate:,.0f} images/s"
-        )
+        parts = [f"epoch {row.epoch:{width}}/{self._epochs}  loss {row.train_loss:.4f}"]
+        values = row.to_dict()
+        for key in ("train_accuracy", *(k for k in values if k.startswith(("validation", "test")))):
+            if key in values and key.removeprefix("train_") in _SHOWN:
+                name = key.removeprefix("train_").replace("_", " ")
+                share = key.endswith(("accuracy", "top5"))
+                value = f"{100 * values[key]:.2f} %" if share else f"{values[key]:.4f}"
+                parts.append(f"{name} {value}")
+        return "  ".join([*parts, f"{self._rate:,.0f} images/s"])
+
+
+_SHOWN = {
+    "accuracy",
+    *(
+        f"{part}_{name}"
+        for part in ("validation", "test")
+        for name in ("loss", "accuracy", "exact_match", "mae")
+    ),
+}
+
+
+@contextmanager
+def counting(noun: str, quiet: bool = False) -> Iterator[Callable[[int, int], None]]:
+    """Show how many of something are done, on a terminal; gives the function to be told.
+
+    >>> with counting("images", quiet=True) as step:
+    ...     step(1, 2)
+    """
+    console = Console(stderr=True, highlight=False)
+    with bars.Progress(
+        bars.BarColumn(bar_width=24),
+        bars.MofNCompleteColumn(),
+        bars.TextColumn(noun),
+        bars.TimeRemainingColumn(),
+        console=console,
+        transient=True,
+        disable=quiet or not console.is_terminal,
+    ) as bar:
+        task = bar.add_task("", total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)

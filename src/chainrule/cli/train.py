@@ -3,45 +3,42 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from chainrule.cli.main import Interrupted
+from chainrule.cli.downloads import DownloadDisplay
+from chainrule.cli.main import Interrupted, Stopped
+from chainrule.cli.options import chosen_fields, with_config_options
 from chainrule.cli.progress import ProgressDisplay
-from chainrule.errors import KindError, ShapeError
+from chainrule.errors import DataError, KindError, ShapeError
+from chainrule.models.pattern import is_pattern
 from chainrule.models.registry import find
-from chainrule.training.config import TrainConfig, recipe
-from chainrule.training.task import TrainTask
+from chainrule.training.check import check_network
+from chainrule.training.config import TrainConfig
+from chainrule.training.interrupt import Terminated
+from chainrule.training.recipes import OF_DATA, recipe
+from chainrule.training.task import Prepared, TrainTask
 
-Model = Annotated[str, typer.Argument(metavar="MODEL", help="The network, such as lenet5.")]
-Data = Annotated[str, typer.Option(help="Data set: digits or mnist.")]
-DataDir = Annotated[
-    Path | None,
-    typer.Option(help="Folder with the four MNIST files.", show_default="data/mnist"),
+Model = Annotated[
+    str | None,
+    typer.Argument(metavar="[MODEL]", help="The network, such as lenet5; or the recipe's."),
 ]
-Epochs = Annotated[
-    int | None, typer.Option(help="Passes over the training images.", show_default="30; mnist 8")
+Recipe = Annotated[
+    str | None,
+    typer.Option(help="A recipe by name (chainrule recipes lists them), or a TOML file."),
 ]
-BatchSize = Annotated[int | None, typer.Option(help="Images a step.", show_default="32; mnist 64")]
-Rate = Annotated[float | None, typer.Option(help="Learning rate at its peak.", show_default="0.02")]
-Momentum = Annotated[float | None, typer.Option(help="Momentum.", show_default="0.9")]
-Nesterov = Annotated[bool | None, typer.Option(help="Nesterov's look ahead.", show_default="on")]
-Decay = Annotated[
-    float | None, typer.Option(help="Weight decay, biases left out.", show_default="0.0005")
+Resume = Annotated[
+    Path | None, typer.Option(help="Go on with the run in this folder, where it stopped.")
 ]
-Warmup = Annotated[
-    float | None,
-    typer.Option(help="Epochs in which the rate grows to its peak.", show_default="1"),
+Check = Annotated[
+    bool, typer.Option("--check", help="Check the network against the data, and do not train.")
 ]
-Shift = Annotated[
-    int | None,
-    typer.Option(
-        help="Training images move by up to so many of 32 pixels.", show_default="3; mnist 1"
-    ),
+Download = Annotated[
+    bool, typer.Option("--download", help="Fetch a standard data set that is not there.")
 ]
-Seed = Annotated[int, typer.Option(help="Seed of all randomness: same seed, same result.")]
 Out = Annotated[
     Path | None,
     typer.Option(help="Run folder.", show_default="runs/MODEL-DATA, numbered where taken"),
@@ -49,94 +46,180 @@ Out = Annotated[
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the run in the folder.")]
 
 
+@with_config_options
 def train(
-    model: Model,
-    data: Data = "digits",
-    data_dir: DataDir = None,
-    epochs: Epochs = None,
-    batch_size: BatchSize = None,
-    lr: Rate = None,
-    momentum: Momentum = None,
-    nesterov: Nesterov = None,
-    weight_decay: Decay = None,
-    warmup: Warmup = None,
-    shift: Shift = None,
-    seed: Seed = 0,
+    model: Model = None,
+    recipe: Recipe = None,
     out: Out = None,
+    resume: Resume = None,
+    check: Check = False,
+    download: Download = False,
     overwrite: Overwrite = False,
+    **choices: Any,
 ) -> None:
     """Train a network and write a run folder: weights, configuration, metrics, plots.
 
-    The rate grows over the warm-up and follows half a cosine to 0.  The result is the last epoch's
-    on the fixed test images; nothing is chosen by looking at them.
+    What is not said comes from the recipe, and without one from that of the data set
+    (lenet5-digits, lenet5-mnist), else from the defaults shown here.  The result is the last
+    epoch's on the fixed test images; nothing is chosen by looking at them.
     """
-    if nesterov is None and momentum == 0:
-        nesterov = False  # it needs a momentum; who asks for it without one gets an error
-    try:
-        find(model, "MODEL")  # an unknown name is found before the data is read
-        config = recipe(
-            data,
-            model=model,
-            data_dir=None if data_dir is None else str(data_dir),
-            epochs=epochs,
-            batch_size=batch_size,
-            lr=lr,
-            momentum=momentum,
-            nesterov=nesterov,
-            weight_decay=weight_decay,
-            warmup=warmup,
-            shift=shift,
-            seed=seed,
+    if resume is not None:
+        others = model or recipe or out or overwrite or check or download
+        _train(_resumed(resume, chosen_fields(choices), others))
+        return
+    config = configuration(model, recipe, choices)
+    with DownloadDisplay() as display:
+        if check:
+            _check(Prepared(config, None, download, display))
+            return
+        target = out or _free_name(config, overwrite)
+        task = TrainTask(config, target, overwrite, download, display)
+    _train(task)
+
+
+def configuration(model: str | None, named: str | None, choices: Mapping[str, Any]) -> TrainConfig:
+    """Put together what the recipe says and what the user says; wrong values are usage errors."""
+    if model is None and named is None:
+        raise typer.BadParameter(
+            "missing: a network, such as lenet5, or --recipe", param_hint="MODEL"
         )
+    try:
+        given = chosen_fields(choices)
+    except KindError as error:
+        raise typer.BadParameter(str(error)) from error
+    if given.get("momentum") == 0 and "nesterov" not in given:
+        given["nesterov"] = False  # it needs a momentum; who asks for it without one gets an error
+    data = given.get("data", TrainConfig().data)
+    base = named if named is not None else OF_DATA.get(data)
+    try:
+        if model is not None:
+            if not is_pattern(model):
+                find(model, "MODEL")  # an unknown name is found before the data is read
+            given["model"] = model
+        if base is None:
+            return TrainConfig(**given)
+        if named is None:
+            given["recipe"] = ""
+        return recipe(base, **given)
     except (ShapeError, KindError) as error:
         raise typer.BadParameter(str(error)) from error
-    _train(TrainTask(config, out or _free_name(config, overwrite), overwrite))
+
+
+def _resumed(run: Path, given: dict[str, Any], other: Any) -> TrainTask:
+    places = {name: given.pop(name, None) for name in ("data_dir", "workers")}
+    if given or other:
+        raise typer.BadParameter(
+            "--resume goes on with a run as it was begun; beside it only --data-dir and --workers "
+            "can be given"
+        )
+    task = TrainTask.resume(run, **places)
+    for problem in task.damaged:
+        typer.echo(f"note: passed over {problem}")
+    return task
 
 
 def _free_name(config: TrainConfig, overwrite: bool) -> Path:
     """Give runs/MODEL-DATA, or with a number behind it where that is taken."""
-    base = Path("runs") / f"{config.model}-{config.data}"
+    data = Path(config.data).stem or "data"
+    name = "pattern" if is_pattern(config.model) else config.model
+    base = Path("runs") / f"{name}-{data}"
     if overwrite or not base.exists():
         return base
     names = (base.with_name(f"{base.name}-{number}") for number in itertools.count(2))
     return next(name for name in names if not name.exists())
 
 
+def _check(task: Prepared) -> None:
+    """Check, and say what was found."""
+    objective = task.trainer.objective
+    found = check_network(
+        task.model,
+        task.data.train,
+        task.transforms,
+        objective,
+        overfit=True,
+        skip_bad=task.config.skip_bad,
+    )
+    for finding in found:
+        typer.echo(f"{'ok  ' if finding.ok else 'FAIL'}  {finding.name}: {finding.text}")
+    if not all(finding.ok for finding in found):
+        raise typer.Exit(1)
+
+
 def _train(task: TrainTask) -> None:
     config, data, out = task.config, task.data, task.folder.path
     count = sum(parameter.array.size for parameter in task.model.parameters())
+    held = f", {len(data.validation):,} held out" if data.validation is not None else ""
     typer.echo(
         f"{config.model} ({count:,} parameters) on {data.name}: {len(data.train):,} training and "
-        f"{len(data.test):,} test images, seed {config.seed}, into {out}"
+        f"{len(data.test):,} test images{held}, seed {config.seed}, into {out}"
     )
     for note in data.notes:
         typer.echo(f"note: {note}")
+    if task.trainer.rows or task.trainer.step:
+        trainer = task.trainer
+        typer.echo(f"going on in epoch {trainer.epoch}, after step {trainer.step}")
+    else:
+        _warn(task)
     try:
         with ProgressDisplay(config, len(data.train)) as display:
             task.run([display])
     except KeyboardInterrupt as error:
-        raise Interrupted(_saved_so_far(task)) from error
+        kind = Stopped if isinstance(error, Terminated) else Interrupted
+        raise kind(_saved_so_far(task)) from error
     refused: OSError | None = None
     try:
         problem = task.draw()
     except OSError as error:  # the weights are saved: the result is told before the error
         refused, problem = error, ""
+    if task.trainer.ending:
+        typer.echo(f"ended early: {task.trainer.ending}")
     if problem:
         typer.echo(f"note: no plots ({problem})")
+    if task.skipped:
+        where = out / "skipped.csv"
+        noun = "file that" if len(task.skipped) == 1 else "files that"
+        typer.echo(f"note: left out {len(task.skipped):,} {noun} could not be read: {where}")
     typer.echo(f"saved in {out}")
-    typer.echo(f"test accuracy: {100 * task.rows[-1].test_accuracy:.2f} %")
+    typer.echo(result_line(task.rows[-1].to_dict()))
     if refused is not None:
         raise refused
 
 
+def result_line(row: dict[str, float]) -> str:
+    """Write the last epoch's result on the test images: accuracy, or what else is measured."""
+    if "test_accuracy" in row:
+        return f"test accuracy: {100 * row['test_accuracy']:.2f} %"
+    found = {key[5:]: value for key, value in row.items() if key.startswith("test_")}
+    return ", ".join(f"test {name}: {value:.4f}" for name, value in found.items())
+
+
+def _warn(task: TrainTask) -> None:
+    """Say before the training what does not fit; raise where nothing could be learnt."""
+    objective = task.trainer.objective
+    found = check_network(
+        task.model, task.data.train, task.transforms, objective, skip_bad=task.config.skip_bad
+    )
+    for finding in found:
+        if not finding.ok and finding.name == "shapes":
+            task.folder.discard_if_empty()
+            raise DataError(finding.text)
+        if not finding.ok:
+            typer.echo(f"note: {finding.text}")
+
+
 def _saved_so_far(task: TrainTask) -> str:
     """Complete the folder of an interrupted training with plots, and say what is in it."""
-    if not task.rows:
+    out = task.folder.path
+    if not out.exists() or task.folder.holds_another_run:
         return "no epoch was finished, nothing was saved"
+    again = f"chainrule train --resume {out} goes on"
+    if not task.rows:
+        return f"a checkpoint within the first epoch is in {out}; {again}"
     try:
         problem = task.draw()
     except OSError as error:
         problem = str(error)
-    done, wanted = len(task.rows), task.config.epochs
-    said = f"the weights after epoch {done} of {wanted} are in {task.folder.path}"
-    return f"{said}, without plots ({problem})" if problem else said
+    said = f"the weights after epoch {len(task.rows)} of {task.config.epochs} are in {out}"
+    said = f"{said}, without plots ({problem})" if problem else said
+    return f"{said}; {again}"

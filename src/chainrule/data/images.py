@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import importlib
 import os
-import warnings
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
+from chainrule.data.pictures import named, opened, shown, upright
 from chainrule.engine.op import Array
 from chainrule.errors import DataError
 
@@ -26,27 +25,16 @@ def read_image(path: str | os.PathLike[str]) -> Array:
     16-bit and floating-point pictures are scaled to 0..255.  Transparency is filled with the
     paper on which the opaque part can be seen: white under dark ink, black under light ink.
     Of an animation the first frame counts.  Raises DataError, naming the file, for one that is
-    missing, damaged, no picture, or unreasonably large.
+    missing, damaged, no picture, or unreasonably large.  `read_picture` keeps colour and depth.
 
     >>> read_image("absent.png")
     Traceback (most recent call last):
     chainrule.errors.DataError: absent.png: no such file
     """
-    path = Path(path)
-    if not path.is_file():
-        reason = "is not a regular file" if path.exists() else "no such file"
-        raise DataError(f"{path}: {reason}")
-    pillow = importlib.import_module("PIL.Image")  # slow to import, and only needed here
-    operations = importlib.import_module("PIL.ImageOps")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # what is too large raises; a warning helps nobody
-            with pillow.open(path) as file:
-                return _grey(operations.exif_transpose(file))
-    except pillow.UnidentifiedImageError as error:
-        raise DataError(f"{path}: not a picture in a format that is known") from error
-    except (OSError, ValueError, SyntaxError, EOFError, pillow.DecompressionBombError) as error:
-        raise DataError(f"{path}: cannot be read as a picture ({error})") from error
+    name = shown(path)
+    with opened(path, name) as image, named(name):
+        image.load()
+        return upright(_grey(image), image)
 
 
 def _grey(image: Any) -> Array:

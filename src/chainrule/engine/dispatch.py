@@ -106,11 +106,11 @@ class Backend:
         """Give a copy of a gradient, which may be laid out as its value `like`."""
         return a.copy(order="K")
 
-    def sgd_step(self, w: Any, g: Any, v: Any, step: Any) -> bool:
-        """Change a parameter w and its momentum v (or None) by the gradient g, all flat.
+    def update(self, rule: Any, w: Any, g: Any, states: Sequence[Any]) -> bool:
+        """Change a parameter w and its state (None: not wanted) by the gradient g, all flat.
 
-        `step` holds the optimiser's numbers, an `optim.sgd.Step`.  False, and nothing is done,
-        where the backend has nothing faster than NumPy.
+        `rule` is an optimiser's, an `optim.rules.Rule`.  False, and nothing is done, where the
+        backend has nothing faster than NumPy.
         """
         return False
 

@@ -54,7 +54,7 @@ def replaced(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(temporary, target)
-            _sync_folder(target.parent)
+            sync_folder(target.parent)
     except OSError as error:
         reason = error.strerror or str(error)
         raise OSError(error.errno, reason, str(path)) from error
@@ -71,7 +71,7 @@ def neighbour(target: Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
     """Force the rename itself to the disk, where the system lets folders be opened."""
     with contextlib.suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)

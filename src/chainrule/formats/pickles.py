@@ -25,6 +25,14 @@ class Name(NamedTuple):
         return f"{self.module}.{self.name}"
 
 
+class Built:
+    """What a known name may give, if it wants what the pickle then sets on it."""
+
+    def build(self, state: Any) -> None:
+        """Take the state that an unpickler would set; ValueError where it is not right."""
+        raise NotImplementedError(f"{type(self).__name__}.build")
+
+
 _MARK = object()
 _LITERALS = {
     "NONE": None,
@@ -254,9 +262,10 @@ class _Machine:
         return function(*arguments)
 
     def _build(self, _: Any) -> None:
-        # What would be set on the object is data that nobody asked for; the value stays itself.
-        self._pop()
-        self._top()
+        # What would be set on the object is data that nobody asked for, unless it says so itself.
+        state, value = self._pop(), self._top()
+        if isinstance(value, Built):
+            value.build(state)
 
     def _binpersid(self, _: Any) -> None:
         self._persist(self._pop())

@@ -326,12 +326,8 @@ def _move_all(share: float, averaged: Sequence[Tensor], current: Sequence[Tensor
 
 
 def _flat(a: Array, w: Array) -> tuple[Array, Array]:
-    """View both as vectors in the order of a's memory; as they are, if it has gaps."""
-    if a.flags.c_contiguous:
-        return a.ravel(), w.ravel()
-    if a.flags.f_contiguous:
-        return a.T.ravel(), w.T.ravel()
-    return a, w
+    """View both as vectors; as they are, if a is not laid out as parameters are."""
+    return (a.ravel(), w.ravel()) if a.flags.c_contiguous else (a, w)
 
 
 def _move_blocks(share: float, a: Array, w: Array) -> None:

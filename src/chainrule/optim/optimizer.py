@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import warnings
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -34,6 +34,9 @@ class Optimizer:
     Raises TypeError for what is not an iterable of tensors, ValueError for none at all, for a
     tensor made by an operation, and for a parameter in two groups.
     """
+
+    counters: ClassVar[frozenset[str]] = frozenset()
+    """Which names of a parameter's state are plain numbers and no arrays."""
 
     def __init__(self, params: Any, defaults: Mapping[str, Any]) -> None:
         self.defaults = dict(defaults)
@@ -150,7 +153,7 @@ class Optimizer:
             with enable_grad():
                 loss = closure()
         written: list[Array] = []
-        with no_grad(), np.errstate(over="ignore", invalid="ignore"):
+        with no_grad(), np.errstate(all="ignore"):
             try:
                 for group in self.param_groups:
                     entries: list[Entry] = []
@@ -194,9 +197,9 @@ class Optimizer:
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Go on from a state that `state_dict` gave: options of the groups and all arrays.
 
-        Arrays are copied, in the dtype of their parameter.  Raises CheckpointError (a
-        ValueError) if groups, names or shapes are not those of this optimiser; nothing is
-        changed then.
+        Arrays are copied, in the dtype of their parameter.  A state of PyTorch's, which numbers
+        the parameters, is taken in their order.  Raises CheckpointError (a ValueError) if
+        groups, names or shapes are not those of this optimiser; nothing is changed then.
 
         >>> import chainrule as cr
         >>> w = cr.tensor([1.0], requires_grad=True)
@@ -204,36 +207,56 @@ class Optimizer:
         >>> a.load_state_dict(b.state_dict()); a.param_groups[0]["lr"]
         0.5
         """
-        groups = list(state_dict["param_groups"])
+        groups, entries = self._by_name(state_dict)
         ours = [group["param_names"] for group in self.param_groups]
         theirs = [list(group["params"]) for group in groups]
         if ours != theirs:
             raise CheckpointError(f"{self._name}: {_difference(ours, theirs)}")
         tensors = dict(pair for group in self.param_groups for pair in _members(group))
-        foreign = [name for name in state_dict["state"] if name not in tensors]
+        foreign = [name for name in entries if name not in tensors]
         if foreign:
             raise CheckpointError(
                 f"{self._name}: state of {foreign[0]!r}, which is not a parameter here"
             )
         state = {
             name: {key: self._adopt(name, key, v, tensors) for key, v in entry.items()}
-            for name, entry in state_dict["state"].items()
+            for name, entry in entries.items()
         }
         self.state = state
         for group, loaded in zip(self.param_groups, groups, strict=True):
             group.update({k: copy.deepcopy(v) for k, v in loaded.items() if k != "params"})
 
+    def _by_name(
+        self, state_dict: Mapping[str, Any]
+    ) -> tuple[list[Mapping[str, Any]], Mapping[str, Any]]:
+        """Give the groups and the state of parameters, whose numbers become names."""
+        groups, state = list(state_dict["param_groups"]), state_dict["state"]
+        numbers = [number for group in groups for number in group["params"]]
+        if not all(isinstance(number, int) for number in numbers):
+            return groups, state
+        ours = [name for group in self.param_groups for name in group["param_names"]]
+        names: dict[Any, str] = {number: str(number) for number in numbers}
+        names.update(zip(numbers, ours, strict=False))
+        named: list[Mapping[str, Any]] = []
+        for group in groups:
+            told = {key: value for key, value in group.items() if key != "param_names"}
+            named.append({**told, "params": [names[number] for number in group["params"]]})
+        return named, {names.get(number, str(number)): entry for number, entry in state.items()}
+
     def _adopt(self, name: str, key: str, value: Any, tensors: Mapping[str, Tensor]) -> Any:
         array = value.array if isinstance(value, Tensor) else value
         if not isinstance(array, np.ndarray):
             return copy.deepcopy(value)
+        if key in self.counters and array.size == 1:
+            return array.item()
         parameter = tensors[name].array
         if array.ndim and array.shape != parameter.shape:
             raise CheckpointError(
                 f"{self._name}: {key} of {name!r} has shape {array.shape}, "
                 f"the parameter {parameter.shape}"
             )
-        own = np.empty_like(parameter) if array.ndim else np.empty((), array.dtype)
+        same = array.shape == parameter.shape
+        own = np.empty_like(parameter) if same else np.empty((), array.dtype)
         own[...] = array
         return own
 
@@ -266,7 +289,39 @@ def _difference(ours: list[list[str]], theirs: list[list[str]]) -> str:
 def check_range(name: str, **bounds: tuple[Any, float, float]) -> None:
     """Raise ShapeError (a ValueError) unless each option lies in its [low, high]."""
     for option, (value, low, high) in bounds.items():
-        if not low <= float(value) <= high:
+        if not low <= _number(name, option, value) <= high:
             above = f" and at most {high:g}" if high != float("inf") else ""
             rule = f"{option} of at least {low:g}{above}"
             raise failure(name, rule, error=ShapeError, **{option: value})
+
+
+def check_positive(name: str, group: Group, *options: str) -> None:
+    """Raise ShapeError (a ValueError) unless each option is a number of at least 0."""
+    check_range(name, **{option: (group[option], 0.0, float("inf")) for option in options})
+
+
+def check_betas(name: str, betas: Any) -> None:
+    """Raise unless these are two numbers of at least 0 and below 1."""
+    for value in check_pair(name, "betas", betas):
+        if not 0.0 <= value < 1.0:
+            raise failure(name, "betas of at least 0 and below 1", betas=betas)
+
+
+def check_pair(name: str, option: str, pair: Any) -> tuple[float, float]:
+    """Give an option's two numbers; KindError (a TypeError) for what is no pair of them."""
+    if not isinstance(pair, tuple | list) or len(pair) != 2:
+        facts: dict[str, Any] = {option: pair}
+        raise failure(name, f"{option} as two numbers", error=KindError, **facts)
+    first, second = (_number(name, option, value) for value in pair)
+    return first, second
+
+
+def _number(name: str, option: str, value: Any) -> float:
+    """Read a number, or a tensor that holds one."""
+    facts: dict[str, Any] = {option: value}
+    if isinstance(value, Tensor) and value.array.size != 1:
+        raise failure(name, f"{option} as one number", **facts)
+    try:
+        return float(value.item() if isinstance(value, Tensor) else value)
+    except (TypeError, ValueError) as error:
+        raise failure(name, f"a number as {option}", error=KindError, **facts) from error

@@ -114,10 +114,6 @@ class CosineAnnealingWarmRestarts(LRScheduler):
         while self.T_cur >= self.T_i:
             self.T_cur, self.T_i = self.T_cur - self.T_i, self.T_i * self.T_mult
 
-    def _restart(self) -> None:
-        self._locate(0)
-        super()._restart()
-
     def get_lr(self) -> list[float]:
         """Compute the rates `T_cur` steps after the last restart."""
         return _along(self.base_lrs, self.eta_min, self.T_cur / self.T_i)

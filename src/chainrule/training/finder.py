@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -245,7 +245,7 @@ def _check(model: Any, loader: Any, optimizer: Any) -> None:
     if waiting:
         hint = "run the model once before, on inputs of the right shape"
         raise failure("find_lr", f"parameters with shapes; {waiting[0]} has none yet", hint=hint)
-    if iter(loader) is loader:
+    if isinstance(loader, Iterator):  # iter(loader) would begin a walk and draw its order
         hint = "give the loader, not iter(loader)"
         raise failure("find_lr", "a loader that can be walked again", hint=hint, loader=loader)
 

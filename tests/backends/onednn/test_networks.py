@@ -11,7 +11,7 @@ import pytest
 import chainrule as cr
 from chainrule.nn import functional as F
 from chainrule.training import Callback, TrainConfig, TrainTask
-from chainrule.training.loop import Progress
+from chainrule.training.loop import Trainer
 
 onednn = pytest.importorskip("chainrule.backends.onednn", exc_type=cr.errors.BackendError)
 REORDERS = onednn.arrays.REORDERS
@@ -76,8 +76,8 @@ class Losses(Callback):
     def __init__(self) -> None:
         self.losses: list[float] = []
 
-    def on_step(self, progress: Progress) -> None:
-        self.losses.append(progress.tally.loss)
+    def on_step(self, trainer: Trainer) -> None:
+        self.losses.append(trainer.tally.loss)
 
 
 def curve(backend: str, out: Path, **options: Any) -> list[float]:

@@ -81,19 +81,21 @@ class OneDNN(Backend):
             return super().copy(a, like)
         return repeated(a, a.shape, not a.flags.c_contiguous)
 
-    def sgd_step(self, w: Any, g: Any, v: Any, step: Any) -> bool:
-        """Change w and v by our own kernel; without kernels large ones by scaled sums."""
-        arrays = (w, g) if v is None else (w, g, v)
-        if not is_float32(*arrays) or any(a.size != w.size for a in arrays):
+    def update(self, rule: Any, w: Any, g: Any, states: Sequence[Any]) -> bool:
+        """Step by our own kernel; without kernels SGD's large parameters by scaled sums."""
+        written = [w, *[s for s in states if s is not None]]
+        if not is_float32(g, *written) or any(a.size != g.size for a in written):
             return False
         # What may not be written is NumPy's to refuse.
-        if not all(a.flags.c_contiguous and (a is g or a.flags.writeable) for a in arrays):
+        if not g.flags.c_contiguous or not all(
+            a.flags.c_contiguous and a.flags.writeable for a in written
+        ):
             return False
         if have_kernels():
-            return _step_by_kernel(w, g, v, step)
-        if v is None or step.first or step.kept != 1.0 or w.size < Limits.update:
-            return False
-        return _step_by_sums(w, g, v, step)
+            return _step_by_kernel(rule, w, g, states)
+        return (
+            rule.kernel == "sgd" and w.size >= Limits.update and _step_by_sums(rule, w, g, *states)
+        )
 
     def enter(self) -> None:
         """Hold BLAS, whose threads would spin against OpenMP's; keep what arrays free."""
@@ -113,24 +115,33 @@ def sum_plan(size: int, relu: bool) -> Primitive | None:
     return cached(("add", size, relu), lambda: _build_sum(size, relu), work(3 * size))
 
 
-def _step_by_kernel(w: Any, g: Any, v: Any, step: Any) -> bool:
-    run = cached(("sgd",), lambda: kernel("sgd", *[POINTER] * 3, LONG, *[FLOAT] * 4, INT, INT))
-    how = step.first + 2 * step.nesterov + 4 * step.maximize
-    momentum = None if v is None else address(v)
+_STATES, _NUMBERS = 3, 8  # that the kernels of updates take
+
+
+def _step_by_kernel(rule: Any, w: Any, g: Any, states: Sequence[Any]) -> bool:
+    name = rule.kernel
+    if not name:
+        return False
+    types = (*[POINTER] * (2 + _STATES), LONG, *[FLOAT] * _NUMBERS, INT, INT)
+    run = cached(("update", name), lambda: kernel(f"update_{name}", *types))
+    own = [None if s is None else address(s) for s in states] + [None] * (_STATES - len(states))
+    numbers = rule.numbers + (0.0,) * (_NUMBERS - len(rule.numbers))
     threads = 1 if w.size < Limits.update else Current.thread.budget
-    run(address(w), address(g), momentum, w.size, *step[:4], how, threads)
+    run(address(w), address(g), *own, w.size, *numbers, rule.how, threads)
     return True
 
 
-def _step_by_sums(w: Any, g: Any, v: Any, step: Any) -> bool:
+def _step_by_sums(rule: Any, w: Any, g: Any, v: Any) -> bool:
     """Step as w - r v with v = m v + g + c w; ahead of it (1 - r c) w - r g - r m v."""
-    rate, decay, m = step.rate, step.decay, step.momentum
-    if not _scale_add(v, g, m, -1.0 if step.maximize else 1.0):
+    decay, rate, m, kept = rule.numbers
+    if v is None or rule.first or kept != 1.0:
+        return False
+    if not _scale_add(v, g, m, -1.0 if rule.uphill else 1.0):
         return False
     if decay:
         _scale_add(v, w, 1.0, decay)
-    if step.nesterov:
-        _scale_add(w, g, 1.0 - rate * decay, rate if step.maximize else -rate)
+    if rule.ahead:
+        _scale_add(w, g, 1.0 - rate * decay, rate if rule.uphill else -rate)
         _scale_add(w, v, 1.0, -rate * m)
     else:
         _scale_add(w, v, 1.0, -rate)

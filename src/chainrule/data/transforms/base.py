@@ -7,18 +7,17 @@ configuration as text, and nothing that was loaded executes.
 
 from __future__ import annotations
 
-import ast
-import difflib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import MISSING, dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import numpy as np
 
 from chainrule.data.dataset import Images
+from chainrule.data.transforms.text import call_text, read_call
 from chainrule.engine.op import Array
 from chainrule.engine.random import Generator, default_generator
-from chainrule.errors import DataError, KindError, ShapeError, failure
+from chainrule.errors import KindError, ShapeError, failure
 
 Batches = Callable[[], Iterator[Images]]
 """Training images, as a transform meets them; may be walked more than once."""
@@ -42,8 +41,10 @@ class Transform:
     """Changes images; subclasses are dataclasses that implement `apply`.
 
     Called with one image (C, H, W), a batch (N, C, H, W) or a list of images of sizes of their
-    own; gives the same form.  Each image has draws of its own, from `generator`, or where that is
-    None from the global one.  Inputs are never written to.  Bytes stay bytes (0..255), 16-bit
+    own; gives the same form.  `FiveCrop` and `TenCrop` make V views of an image, (V, C, H, W) of
+    one and (N, V, C, H, W) of a batch; what comes after them changes each view.  Each image has
+    draws of its own, from `generator`, or where that is None from the global one.  Inputs are
+    never written to, but what changes nothing gives them back.  Bytes stay bytes (0..255), 16-bit
     numbers likewise, floats (0..1) floats, unless a transform says otherwise.
     """
 
@@ -54,26 +55,37 @@ class Transform:
             return self._each(images, chance)
         array = np.asarray(images)
         name = type(self).__name__
-        if array.ndim not in (3, 4):
-            rule = "an image (C, H, W) or images (N, C, H, W)"
+        if array.ndim not in (3, 4, 5):
+            rule = "an image (C, H, W), images (N, C, H, W) or views of them (N, V, C, H, W)"
             raise failure(name, rule, error=ShapeError, images=array)
         if array.dtype.kind not in "biuf":
             raise failure(name, "images of numbers", error=KindError, images=array)
-        batch = array if array.ndim == 4 else array[np.newaxis]
-        if not batch.size:
+        if not array.size:
             raise failure(name, "images with pixels", error=ShapeError, images=array)
-        changed = self.apply(batch, chance)
-        return changed if array.ndim == 4 else changed[0]
+        changed = self.apply(array.reshape(-1, *array.shape[-3:]), chance)
+        if array.ndim == 4:
+            return changed
+        return changed[0] if array.ndim == 3 else self._views(changed, array)
+
+    def _views(self, changed: Images, given: Array) -> Array:
+        """Put the views of an image beside each other again."""
+        if isinstance(changed, list) or changed.ndim != 4:
+            rule = "images (N, C, H, W) and not views of them: give it a place before the views"
+            raise failure(type(self).__name__, rule, error=ShapeError, images=given)
+        return changed.reshape(*given.shape[:2], *changed.shape[1:])
 
     def _each(self, images: list[Any], chance: Generator) -> list[Array]:
         """Change images of any sizes; those of one size and type go together."""
-        arrays = [np.asarray(image) for image in images]
-        if len({(array.shape, array.dtype) for array in arrays}) == 1 and len(arrays) > 1:
-            return list(self(np.stack(arrays), chance))
-        return [self(array, chance) for array in arrays]
+        batch = joined(images)
+        if isinstance(batch, list):
+            return [self(image, chance) for image in batch]
+        return list(self(batch, chance))
 
-    def apply(self, images: Array, generator: Generator) -> Array:
-        """Change a batch (N, C, H, W); each image draws for itself from the generator."""
+    def apply(self, images: Array, generator: Generator) -> Images:
+        """Change a batch (N, C, H, W); each image draws for itself from the generator.
+
+        Gives a batch, or a list where the images come out in sizes of their own.
+        """
         raise NotImplementedError(f"{type(self).__name__}.apply")
 
     def eval(self) -> Transform:
@@ -94,12 +106,22 @@ class Transform:
 
     def __repr__(self) -> str:
         """Write the call that makes it, without the defaults."""
-        given = []
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if field.repr and (field.default is MISSING or value != field.default):
-                given.append(f"{field.name}={value!r}")
-        return f"{type(self).__name__}({', '.join(given)})"
+        return call_text(self)
+
+
+@transform
+@dataclass(frozen=True, repr=False)
+class Identity(Transform):
+    """Leaves images as they are: what stands, in use, for a change by chance.
+
+    >>> import numpy as np
+    >>> Identity()(np.array([[[3, 7]]], np.uint8)).tolist()
+    [[[3, 7]]]
+    """
+
+    def apply(self, images: Array, generator: Generator) -> Array:
+        """Give the batch itself."""
+        return images
 
 
 @transform
@@ -129,9 +151,13 @@ class Compose(Transform):
 
     def __call__(self, images: Any, generator: Generator | None = None) -> Any:
         """Apply all in order."""
-        for member in self.transforms:
-            images = member(_joined(images), generator)
+        for member in self.transforms:  # a batch, as soon as the images have one size
+            images = member(joined(images), generator)
         return images
+
+    def apply(self, images: Array, generator: Generator) -> Images:
+        """Apply all to a batch."""
+        return self(images, generator)  # type: ignore[no-any-return]
 
     def eval(self) -> Compose:
         """Give the pipeline for measuring and use."""
@@ -184,13 +210,7 @@ def parse_transform(text: str) -> Transform:
     Traceback (most recent call last):
     chainrule.errors.DataError: no transform is called 'Normalise'; did you mean 'Normalize'?
     """
-    if len(text) > _LONGEST:
-        raise DataError(f"transform: expected a text of at most {_LONGEST:,} letters")
-    try:
-        node = ast.parse(text.strip(), mode="eval").body
-    except (SyntaxError, ValueError, MemoryError, RecursionError) as error:
-        raise DataError(f"transform: {text!r} is not a call such as RandomCrop(32)") from error
-    return _built(node, text)
+    return read_call(text, TRANSFORMS, "transform")  # type: ignore[no-any-return]
 
 
 def parse_transforms(texts: Sequence[str]) -> Compose:
@@ -198,48 +218,21 @@ def parse_transforms(texts: Sequence[str]) -> Compose:
     return Compose(tuple(parse_transform(text) for text in texts))
 
 
-_LONGEST = 1 << 16
-
-
-def _built(node: ast.expr, text: str) -> Transform:
-    if isinstance(node, ast.Name):  # RandomHorizontalFlip, without brackets
-        node = ast.Call(node, [], [])
-    if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name):
-        raise DataError(f"transform: {text!r} is not a call such as RandomCrop(32)")
-    name = node.func.id
-    cls = TRANSFORMS.get(name)
-    if cls is None:
-        near = difflib.get_close_matches(name, TRANSFORMS, n=1)
-        hint = (
-            f"did you mean {near[0]!r}?" if near else f"there are {', '.join(sorted(TRANSFORMS))}"
-        )
-        raise DataError(f"no transform is called {name!r}; {hint}")
-    arguments = [_value(argument, text) for argument in node.args]
-    options = {word.arg: _value(word.value, text) for word in node.keywords if word.arg}
-    if len(options) != len(node.keywords):
-        raise DataError(f"transform: {text!r} has arguments that are not literal")
-    try:
-        return cls(*arguments, **options)
-    except TypeError as error:
-        raise DataError(f"transform: {text!r}: {error}") from error
-
-
-def _value(node: ast.expr, text: str) -> Any:
-    if isinstance(node, ast.List | ast.Tuple):
-        return tuple(_value(item, text) for item in node.elts)
-    if isinstance(node, ast.Call):
-        return _built(node, text)
-    try:
-        return ast.literal_eval(node)
-    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError) as error:
-        raise DataError(f"transform: {text!r} has arguments that are not literal") from error
-
-
-def _joined(images: Any) -> Any:
-    """Make a batch of a list of images of one size: the rest of a pipeline then runs on all."""
-    if isinstance(images, list) and len({(i.shape, i.dtype) for i in images}) == 1:
-        return np.stack(images)
+def joined(images: Any) -> Any:
+    """Make a batch of a list of images of one size and type; leave all else as it is."""
+    if not isinstance(images, list):
+        return images
+    arrays = [np.asarray(image) for image in images]
+    if len({(array.shape, array.dtype) for array in arrays}) == 1:
+        return np.stack(arrays)
     return images
+
+
+def blocks(batches: Batches) -> Iterator[Array]:
+    """Give all training images as arrays (n, C, H, W): views as images, other sizes one by one."""
+    for images in batches():
+        for part in [images] if isinstance(images, np.ndarray) else images:
+            yield part.reshape(-1, *part.shape[-3:])
 
 
 def stacked(images: Images) -> Array:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from chainrule.data.transforms.base import Batches, Transform, changed, transform
+from chainrule.data.transforms.arguments import is_sequence, number, settle
+from chainrule.data.transforms.base import Batches, Transform, blocks, changed, transform
+from chainrule.data.transforms.pixels import white_in, white_of
 from chainrule.engine.op import Array
 from chainrule.engine.random import Generator
 from chainrule.errors import ShapeError, failure
@@ -16,24 +18,14 @@ from chainrule.errors import ShapeError, failure
 Numbers = float | tuple[float, ...] | None
 
 
-def white_of(images: Array) -> float:
-    """Give the value of a white pixel by the type: 255 for bytes, 65535 for 16 bits, 1 for floats.
-
-    >>> import numpy as np
-    >>> white_of(np.zeros(1, np.uint8)), white_of(np.zeros(1, np.float32))
-    (255.0, 1.0)
-    """
-    if images.dtype.kind == "f" or images.dtype == np.bool_:
-        return 1.0
-    return float(np.iinfo(images.dtype).max)
-
-
 @transform
 @dataclass(frozen=True, repr=False)
 class ToFloat(Transform):
     """Divide pixels by `white`: black 0.0, white 1.0, in float32.
 
-    `white` is by default the largest value of the images' type, 1 for floats.
+    `white` is by default that of the training set, from `fit`, else the largest value of the
+    images' type, 1 for floats.  Shapes: (C, H, W) -> the same.  Raises ShapeError for a white that
+    is not above 0.
 
     >>> import numpy as np
     >>> ToFloat()(np.array([[[0, 51, 255]]], np.uint8)).tolist()
@@ -42,10 +34,22 @@ class ToFloat(Transform):
 
     white: float | None = None
 
+    def __post_init__(self) -> None:
+        _check_white(self)
+
     def apply(self, images: Array, generator: Generator) -> Array:
         """Change a batch; see the class."""
         white = white_of(images) if self.white is None else self.white
         return np.divide(images, np.float32(white), dtype=np.float32)
+
+    def fit(self, batches: Batches, white: float | None = None) -> Transform:
+        """Take the training images' white."""
+        if self.white is not None:
+            return self
+        block = next(blocks(batches), None)
+        if block is None:
+            raise failure("ToFloat", "at least one image to learn from")
+        return changed(self, white=white_in(block, white))  # type: ignore[no-any-return]
 
 
 @transform
@@ -70,11 +74,11 @@ class Normalize(Transform):
     def __post_init__(self) -> None:
         for name in ("mean", "std"):
             value = getattr(self, name)
-            if isinstance(value, Sequence) and not isinstance(value, str):
-                object.__setattr__(self, name, tuple(float(number) for number in value))
-        for value in np.atleast_1d(1.0 if self.std is None else self.std):
-            if not (np.isfinite(value) and value > 0):
-                raise failure("Normalize", "std above 0", error=ShapeError, std=self.std)
+            if value is not None:
+                settle(self, **{name: _numbers(name, value)})
+        if self.std is not None and min(np.atleast_1d(self.std)) <= 0:
+            raise failure("Normalize", "std above 0", std=self.std)
+        _check_white(self)
 
     def apply(self, images: Array, generator: Generator) -> Array:
         """Change a batch; see the class."""
@@ -96,20 +100,18 @@ class Normalize(Transform):
         """Learn the mean and the deviation of each channel, to four digits behind the point."""
         if self.mean is not None and self.std is not None:
             return self
-        total, squares, count = np.zeros(0), np.zeros(0), 0
-        scale = self.white if self.white is not None else None
-        for images in batches():
-            for image in images:
-                if scale is None:
-                    floats = image.dtype.kind == "f"
-                    scale = 1.0 if floats else (white or white_of(image))
-                pixels = image.reshape(len(image), -1).astype(np.float64) / scale  # (C, HW)
-                total = total + pixels.sum(axis=1) if count else pixels.sum(axis=1)
-                square = (pixels * pixels).sum(axis=1)
-                squares = squares + square if count else square
-                count += pixels.shape[1]
+        total, squares, count, scale = np.zeros(()), np.zeros(()), 0, self.white
+        for block in blocks(batches):
+            scale = white_in(block, white) if scale is None else scale
+            pixels = block.astype(np.float64) / scale  # (N, C, H, W)
+            if count and len(total) != pixels.shape[1]:
+                rule = f"training images of one number of channels, {len(total)}"
+                raise failure("Normalize", rule, images=block)
+            total = total + pixels.sum(axis=(0, 2, 3))
+            squares = squares + (pixels * pixels).sum(axis=(0, 2, 3))
+            count += pixels.size // pixels.shape[1]
         if not count:
-            raise failure("Normalize", "at least one image to learn from", error=ShapeError)
+            raise failure("Normalize", "at least one image to learn from")
         mean = total / count
         std = np.sqrt(np.maximum(squares / count - mean * mean, 0.0))
         return changed(  # type: ignore[no-any-return]
@@ -124,3 +126,93 @@ def _short(values: Array, zero: float = 0.0) -> Numbers:
     """Round to four digits; one number for one channel."""
     rounded = tuple(round(float(value), 4) or zero for value in values)
     return rounded[0] if len(rounded) == 1 else rounded
+
+
+def _numbers(name: str, value: Any) -> Numbers:
+    if is_sequence(value):
+        return tuple(float(number("Normalize", name, part)) for part in value)
+    return float(number("Normalize", name, value))
+
+
+def _check_white(described: Any) -> None:
+    if described.white is None:
+        return
+    name = type(described).__name__
+    white = float(number(name, "white", described.white, 0.0))
+    if not white:
+        raise failure(name, "white above 0", white=white)
+    settle(described, white=white)
+
+
+@transform
+@dataclass(frozen=True, repr=False)
+class PerPixelMean(Transform):
+    """pixel / white - mean in float32, with the mean of each pixel over the training images.
+
+    `fit` learns the mean image (C, H, W); it is no part of the text but of `arrays`, and two
+    PerPixelMean of one white compare equal.  `white` is by default the largest value of the images'
+    type, 1 for floats.  Shapes: (C, H, W) -> the same.  Raises ShapeError before it is fitted and
+    for images of another shape than the training images'.
+
+    Source: A. Krizhevsky et al., ImageNet classification with deep convolutional neural networks
+    (2012), 2; K. He et al., Deep residual learning (2016), 4.2.
+
+    >>> import numpy as np
+    >>> images = np.array([[[[0, 51]]], [[[255, 51]]]], np.uint8)
+    >>> mean = PerPixelMean().fit(lambda: iter([images]))
+    >>> mean(images).round(4).tolist()
+    [[[[-0.5, 0.0]]], [[[0.5, 0.0]]]]
+    >>> mean, mean.arrays()["mean"].shape
+    (PerPixelMean(white=255.0), (1, 1, 2))
+    """
+
+    white: float | None = None
+    mean: Array | None = field(default=None, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        _check_white(self)
+        if self.mean is None:
+            return
+        mean = np.array(self.mean, np.float32)
+        if mean.ndim != 3 or not np.isfinite(mean).all():
+            rule = "a mean image (C, H, W) of finite numbers"
+            raise failure("PerPixelMean", rule, mean=mean)
+        settle(self, mean=mean)
+
+    def apply(self, images: Array, generator: Generator) -> Array:
+        """Change a batch; see the class."""
+        if self.mean is None:
+            hint = "call fit with the training images, or with_arrays"
+            raise failure("PerPixelMean", "the training images' mean", hint=hint)
+        if images.shape[1:] != self.mean.shape:
+            rule = f"images of the training images' shape {self.mean.shape}"
+            raise failure("PerPixelMean", rule, images=images)
+        white = white_of(images) if self.white is None else self.white
+        out = np.divide(images, np.float32(white), dtype=np.float32)
+        out -= self.mean
+        return out
+
+    def fit(self, batches: Batches, white: float | None = None) -> Transform:
+        """Learn the mean image."""
+        if self.mean is not None:
+            return self
+        total, count, scale = np.zeros(()), 0, self.white
+        for block in blocks(batches):
+            scale = white_in(block, white) if scale is None else scale
+            if count and block.shape[1:] != total.shape:
+                rule = f"training images of one shape, {total.shape}"
+                hint = "add a Resize or a crop of fixed size before it"
+                raise failure("PerPixelMean", rule, images=block, hint=hint)
+            total = total + block.sum(axis=0, dtype=np.float64) / scale
+            count += len(block)
+        if not count:
+            raise failure("PerPixelMean", "at least one image to learn from")
+        return changed(self, mean=total / count, white=scale)  # type: ignore[no-any-return]
+
+    def arrays(self) -> dict[str, Array]:
+        """Give the mean image, where it was learnt."""
+        return {} if self.mean is None else {"mean": self.mean}
+
+    def with_arrays(self, arrays: Mapping[str, Array]) -> Transform:
+        """Give the transform with its mean image."""
+        return changed(self, mean=arrays.get("mean", self.mean))  # type: ignore[no-any-return]

@@ -1,0 +1,225 @@
+"""Runs in use: one or several networks measured together, and asked about pictures."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from chainrule.data.dataset import Dataset, ImageData, Task
+from chainrule.data.images import Ink, frame_digit, read_image
+from chainrule.data.loader import DataLoader
+from chainrule.data.pictures import read_picture
+from chainrule.data.prefetch import suggested_workers
+from chainrule.data.sources import FRAMES, load_dataset
+from chainrule.data.transforms import Compose, Grayscale
+from chainrule.engine.op import Array
+from chainrule.engine.random import Generator
+from chainrule.engine.state import no_grad
+from chainrule.engine.tensor import as_tensor
+from chainrule.errors import CheckpointError, DataError
+from chainrule.nn.module import Module
+from chainrule.training.folder import RunConfig, RunFolder
+from chainrule.training.metrics import Evaluation
+from chainrule.training.metrics_meter import Meter
+from chainrule.training.objective import Objective, main_scores
+from chainrule.training.pipeline import with_views
+
+_BATCH = 200
+_Path = str | os.PathLike[str]
+
+
+@dataclass(frozen=True)
+class Member:
+    """A run's network, ready for use, and the way from an image to it."""
+
+    config: RunConfig
+    model: Module
+    transforms: Compose
+
+    @classmethod
+    def load(cls, run: _Path, views: str = "center", best: bool = False) -> Member:
+        """Read a run; raises CheckpointError for one that cannot be read."""
+        folder = RunFolder(run)
+        config = folder.read_config()
+        model = folder.load_model(best)
+        return cls(config, model, with_views(config.transforms, views))
+
+    def probabilities(self, x: Array) -> Array:
+        """Answer a prepared batch (N, C, H, W), or views of it (N, V, C, H, W): (N, K) float64.
+
+        Probabilities of the classes, or of each label; a regression's numbers.  Views are averaged.
+        """
+        views = x.shape[1] if x.ndim == 5 else 1
+        flat = x.reshape(-1, *x.shape[-3:])
+        with no_grad():
+            scores = main_scores(self.model(as_tensor(flat))).array.astype(np.float64)
+        p = answers(scores, self.config.task)
+        return np.asarray(p.reshape(-1, views, p.shape[1]).mean(axis=1))
+
+
+def answers(scores: Array, task: Task) -> Array:
+    """Turn scores (N, K) into probabilities of classes or labels; a regression's stay.
+
+    >>> answers(np.array([[0.0, 0.0]]), "classification").tolist()
+    [[0.5, 0.5]]
+    """
+    if task == "regression":
+        return scores
+    if task == "multilabel":
+        return np.asarray(1.0 / (1.0 + np.exp(-np.clip(scores, -700, 700))))
+    shifted = np.exp(scores - scores.max(axis=1, keepdims=True))
+    return np.asarray(shifted / shifted.sum(axis=1, keepdims=True))
+
+
+def scores_of(p: Array, task: Task) -> Array:
+    """Give scores (N, K) whose answers are `p`: logarithms, or log odds of labels.
+
+    >>> answers(scores_of(np.array([[0.5, 0.5]]), "classification"), "classification").tolist()
+    [[0.5, 0.5]]
+    """
+    if task == "regression":
+        return p
+    safe: Array = np.clip(p, 1e-300, 1.0)
+    if task == "multilabel":
+        return np.asarray(np.log(safe) - np.log(np.clip(1.0 - p, 1e-300, 1.0)))
+    return np.asarray(np.log(safe))
+
+
+class Ensemble(NamedTuple):
+    """What several runs do on one data set: together, and each alone."""
+
+    together: Evaluation
+    alone: list[Evaluation]
+
+
+def evaluate_runs(
+    runs: Sequence[_Path],
+    data: str | None = None,
+    data_dir: _Path | None = None,
+    views: str = "center",
+    best: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> Ensemble:
+    """Measure runs on a data set's test images: their probabilities averaged, and each alone.
+
+    `data` and `data_dir` say which set, and where it is now, if not what the first run was trained
+    on.  `views` are "center", "five" or "ten" crops of each image.  Raises CheckpointError for a
+    run that cannot be read or has other classes than the first, DataError for the data.
+    """
+    members = [Member.load(run, views, best) for run in runs]
+    check_alike(runs, members)
+    first = members[0].config
+    source, where = data or first.train.data, data_dir
+    if data is None and data_dir is None:
+        where = first.train.data_dir
+    loaded = load_dataset(source, where, validation=first.train.validation if not data else 0.0)
+    _check_classes(loaded, first)
+    test, each = loaded.test, []
+    done, total = 0, len(test) * len(members)
+    for member in members:
+        found, targets = [], []
+        for x, y in _loader(test, member, first.train.skip_bad):
+            found.append(member.probabilities(x))
+            targets.append(y)
+            done += len(y)
+            if progress is not None:
+                progress(done, total)
+        each.append(np.concatenate(found))
+    y = np.concatenate(targets)
+    alone = [_measured(p, y, test.task) for p in each]
+    together = alone[0] if len(each) == 1 else _measured(np.mean(each, axis=0), y, test.task)
+    return Ensemble(together, alone)
+
+
+def evaluate_run(run: _Path, data_dir: _Path | None = None) -> Evaluation:
+    """Measure a run's weights on the test part of its data set; see `evaluate_runs`."""
+    return evaluate_runs([run], None, data_dir).together
+
+
+def _loader(test: Dataset, member: Member, skip_bad: bool) -> DataLoader:
+    workers, use = suggested_workers(test), member.transforms
+    return DataLoader(test, _BATCH, transform=use, num_workers=workers, skip_bad=skip_bad)
+
+
+def _measured(p: Array, targets: Array, task: Task) -> Evaluation:
+    meter, objective, scores = Meter(task), Objective(task), scores_of(p, task)
+    for begin in range(0, len(p), _BATCH):
+        part, y = scores[begin : begin + _BATCH], targets[begin : begin + _BATCH]
+        meter.add(part, y, objective(as_tensor(part), y).item())
+    return meter.result()
+
+
+def check_alike(runs: Sequence[_Path], members: Sequence[Member]) -> None:
+    """Raise CheckpointError unless all runs answer the same question."""
+    first = members[0].config
+    for run, member in zip(runs, members, strict=True):
+        config = member.config
+        if (config.classes, config.task) != (first.classes, first.task):
+            raise CheckpointError(
+                f"{run}: expected the classes of {runs[0]} ({len(first.classes)}, {first.task}), "
+                f"to answer together; got {len(config.classes)}, {config.task}"
+            )
+
+
+def _check_classes(data: ImageData, config: RunConfig) -> None:
+    if tuple(data.classes) != config.classes or data.task != config.task:
+        raise DataError(
+            f"{data.name}: expected the run's classes {_some(config.classes)}; "
+            f"got {_some(tuple(data.classes))}"
+        )
+
+
+def _some(names: Sequence[str]) -> str:
+    shown = ", ".join(names[:5])
+    return f"{shown}, ... ({len(names)})" if len(names) > 5 else f"{shown} ({len(names)})"
+
+
+class Predictor:
+    """One or several runs' networks for pictures from files; several answer by their mean.
+
+    >>> Predictor("runs/absent")
+    Traceback (most recent call last):
+    chainrule.errors.CheckpointError: runs/absent: no such folder
+    """
+
+    def __init__(self, *runs: _Path, views: str = "center", best: bool = False) -> None:
+        self.members = [Member.load(run, views, best) for run in runs]
+        check_alike(runs, self.members)
+        self.config = self.members[0].config
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The names of the classes, labels or outputs."""
+        return self.config.classes
+
+    def pixels(self, path: _Path, ink: Ink = "auto", member: Member | None = None) -> Array:
+        """Read a picture as the run's data are: (1, C, H, W).
+
+        For a set of digits it is framed as they are; see `frame_digit` for how paper and ink are
+        told apart.
+        """
+        config = (member or self.members[0]).config
+        frame = FRAMES.get(config.train.data)
+        if frame is None:
+            grey = config.in_channels == 1 and not any(
+                isinstance(part, Grayscale) for part in config.transforms.transforms
+            )
+            return read_picture(path, "L" if grey else "RGB")[np.newaxis]
+        digit = frame_digit(read_image(path), frame.size, frame.box, ink, str(path))
+        scaled = np.multiply(digit, frame.white / 255.0, dtype=np.float32)
+        return np.asarray(scaled[np.newaxis, np.newaxis])
+
+    def probabilities(self, path: _Path, ink: Ink = "auto") -> Array:
+        """Give the probability of each class for a picture: (classes,), summing to 1.
+
+        Of several labels each has a probability of its own; a regression gives its numbers.
+        """
+        found = []
+        for member in self.members:
+            x = member.transforms(self.pixels(path, ink, member), Generator(0))
+            found.append(member.probabilities(x)[0])
+        return np.asarray(np.mean(found, axis=0))
