@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from chainrule.data.preprocess import Preprocess
 from PIL import Image
 
 import chainrule as cr
 from chainrule.data import ArrayDataset, DataLoader, load_dataset
-from chainrule.data.preprocess import Preprocess
 from chainrule.engine.written import version
 from chainrule.nn import functional as F
 from chainrule.training import RateCurve, find_lr
