@@ -67,7 +67,9 @@ def evaluate(
     if out is not None:
         task = RunFolder(runs[0]).read_config().task
         out.mkdir(parents=True, exist_ok=True)
-        Report(out, classes, task, f"{len(runs)} runs").write([], found.together)
+        Report(out, classes, task, str(runs[0]) if len(runs) == 1 else f"{len(runs)} runs").write(
+            [], found.together
+        )
     if as_json:
         alone = [{"run": str(r), **_numbers(e)} for r, e in zip(runs, found.alone, strict=True)]
         typer.echo(json.dumps({**_numbers(found.together), "runs": alone}, indent=2))

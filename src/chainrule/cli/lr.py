@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 import typer
 
 from chainrule.cli.options import with_config_options
@@ -47,4 +48,9 @@ def lr(
     )
     write_atomic(plot, rate_curve_png(curve))
     typer.echo(str(curve))
+    if len(curve.smoothed):
+        lowest = float(curve.rates[int(np.argmin(curve.smoothed))])
+        typer.echo(
+            f"the loss is lowest at {lowest:.2g}; many take a tenth of that, {lowest / 10:.2g}"
+        )
     typer.echo(f"curve: {plot}")

@@ -37,7 +37,7 @@ class Report:
             title = f"{title}, test {100 * result.accuracy:.2f} %"
         pictures: dict[str, Callable[[], bytes]] = {}
         if rows:
-            pictures["curves.png"] = lambda: curves_png(rows, title)
+            pictures["curves.png"] = lambda: curves_png(rows, title, _panels(rows))
         if result.confusion.size:
             confusion = result.confusion
             pictures["confusion.png"] = lambda: confusion_png(confusion, self.classes, title)
@@ -61,7 +61,7 @@ class Report:
     def draw_curves(self, rows: Sequence[Row]) -> None:
         """Refresh the curves of a training that runs, if they can be drawn."""
         try:
-            png = curves_png(rows, self.title)
+            png = curves_png(rows, self.title, _panels(rows))
         except DataError:
             return
         write_atomic(self.folder / "curves.png", png)
@@ -69,3 +69,10 @@ class Report:
     def write_skipped(self, entries: Sequence[tuple[str, str]]) -> None:
         """Write which files could not be read, and why."""
         write_atomic(self.folder / "skipped.csv", csv_text(["file", "reason"], entries))
+
+
+def _panels(rows: Sequence[Row]) -> list[str]:
+    """Choose what a run's curves show: the loss, what people ask for first, and the rate."""
+    found = rows[-1].to_dict()
+    known = ("accuracy", "top5", "exact_match", "map", "mae", "r2")
+    return ["loss", *(name for name in known if f"test_{name}" in found), "lr"]
