@@ -28,7 +28,11 @@ autodoc_typehints = "none"  # shapes and kinds are in the words of each docstrin
 autodoc_member_order = "bysource"
 # What is documented elsewhere.
 nitpick_ignore = [
-    ("py:class", name) for name in ("numpy.ndarray", "numpy.dtype", "collections.abc.Callable")
+    ("py:class", name)
+    for name in (
+        *("numpy.ndarray", "numpy.dtype"),
+        *("collections.abc.Callable", "collections.abc.Iterator"),
+    )
 ]
 default_role = "code"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -95,21 +95,26 @@ class DataLoader:
         self.generator = checked_generator("DataLoader", generator)
         self.collate_fn, self.transform, self.mix = collate_fn, transform, mix
         self.batch_size: int | None = whole_number("DataLoader", batch_size, "batch_size")
+        self._choose_order(sampler, batch_sampler)
+        self._position = Position()
+        self._found: dict[str, str] = {}
+
+    def _choose_order(self, sampler: Any, batch_sampler: Any) -> None:
         if batch_sampler is not None:
             if self.batch_size != 1 or self.shuffle or sampler is not None or self.drop_last:
                 rule = "no batch_size, shuffle, sampler or drop_last beside a batch_sampler"
                 raise failure("DataLoader", rule, error=ShapeError)
-            self.batch_size = None
         elif sampler is not None and self.shuffle:
             rule = "a sampler or shuffle=True, not both: the sampler says the order"
             raise failure("DataLoader", rule, error=ShapeError)
-        own = RandomSampler(dataset) if self.shuffle else SequentialSampler(dataset)
-        self.sampler = own if sampler is None else sampler
+        if sampler is None:
+            sampler = (RandomSampler if self.shuffle else SequentialSampler)(self.dataset)
         if batch_sampler is None:
-            batch_sampler = BatchSampler(self.sampler, batch_size, self.drop_last)
-        self.batch_sampler = batch_sampler
-        self._position = Position()
-        self._found: dict[str, str] = {}
+            batch_sampler = BatchSampler(sampler, self.batch_size or 1, self.drop_last)
+        else:
+            self.batch_size = None
+        self.sampler: Sampler | Iterable[int] = sampler
+        self.batch_sampler: BatchSampler | Iterable[Sequence[int]] = batch_sampler
 
     def __len__(self) -> int:
         """Count the batches of one walk; those that `skip_bad` leaves out whole count too."""
@@ -120,7 +125,7 @@ class DataLoader:
         """The images left out so far, (where it comes from, why), each once, as they were met."""
         return list(self._found.items())
 
-    def __iter__(self) -> Iterator[Any]:
+    def __iter__(self) -> Walk:
         order, source = self._generators()
         position = Position({"order": order.get_state(), "number": source.get_state()})
         if self._position.loaded:
