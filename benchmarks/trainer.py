@@ -21,7 +21,7 @@ from chainrule.data import ArrayDataset, DataLoader
 from chainrule.nn.functional import cross_entropy
 from chainrule.training import Callback, TrainConfig, Trainer, TrainTask
 
-IMAGES, BATCH, ROUNDS, EPOCHS = 12_800, 64, 7, 50
+IMAGES, BATCH, ROUNDS, EPOCHS = 12_800, 64, 15, 50
 OVERHEAD, GROWTH = 2.0, 2.0  # per cent
 
 

@@ -99,6 +99,7 @@ class Prepared:
             **shared,
         )
         use = self.transforms.eval()
+        shared["generator"] = Generator(0)  # nothing is drawn: the global stream stays as it is
         test = DataLoader(data.test, TEST_BATCH, transform=use, **shared)
         held = None
         if data.validation is not None:
