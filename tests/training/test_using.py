@@ -144,6 +144,28 @@ def test_other_tasks_from_files_to_answers(
         assert ((p >= 0) & (p <= 1)).all()
 
 
+def test_pictures_from_outside_are_brought_to_the_sets_frame(
+    small_model: str, tmp_path: Path
+) -> None:
+    """A network of 32x32 images sees a photograph as a whole, not its middle 32 pixels."""
+    rng = np.random.default_rng(0)
+    x, y = rng.integers(0, 256, (24, 3, 32, 32), np.uint8), np.arange(24) % 2
+    np.savez(tmp_path / "set.npz", images=x, labels=y)
+    config = TrainConfig(small_model, str(tmp_path / "set.npz"), epochs=1, batch_size=8, lr=1e-3)
+    TrainTask(config, tmp_path / "run").run()
+    assert RunFolder(tmp_path / "run").read_config().frame == (32, 32)
+    predictor = Predictor(tmp_path / "run")
+    Image.fromarray(np.moveaxis(x[5], 0, -1)).save(tmp_path / "own.png")
+    np.testing.assert_array_equal(predictor.pixels(tmp_path / "own.png")[0], x[5])
+    halves = np.zeros((96, 160, 3), np.uint8)  # the left half of the middle 96 columns is white
+    halves[:, 32:80] = 255
+    Image.fromarray(halves).save(tmp_path / "photo.png")
+    seen = predictor.pixels(tmp_path / "photo.png")[0]
+    assert seen.shape == (3, 32, 32)
+    assert seen[:, :, 1:14].min() > 200
+    assert seen[:, :, 18:].max() < 50
+
+
 def test_auxiliary_classifiers_count_by_their_weight() -> None:
     scores = [cr.tensor(np.random.default_rng(k).standard_normal((4, 3))) for k in range(3)]
     y = np.array([0, 1, 2, 0])

@@ -43,7 +43,8 @@ class RunConfig:
 
     `transforms` are those of training, with what was learnt from the images; `eval()` of
     them is for use.  `shape` (C, H, W) is that of the images that reach the network, `options`
-    are its own, `fingerprint` tells the data from others.
+    are its own, `fingerprint` tells the data from others, `frame` is the height and width of the
+    set's images where all have the same: pictures from outside are brought to it.
     """
 
     train: TrainConfig
@@ -54,6 +55,7 @@ class RunConfig:
     task: Task = "classification"
     options: Mapping[str, Any] = field(default_factory=dict)
     fingerprint: str = ""
+    frame: tuple[int, int] | None = None
 
     @property
     def in_channels(self) -> int:
@@ -71,6 +73,7 @@ class RunConfig:
             "task": self.task,
             "options": dict(self.options),
             "fingerprint": self.fingerprint,
+            "frame": None if self.frame is None else list(self.frame),
         }
 
     def to_json(self) -> str:
@@ -91,6 +94,7 @@ class RunConfig:
                 _task(values.get("task", "classification")),
                 dict(values.get("options", {})),
                 str(values.get("fingerprint", "")),
+                _frame(values.get("frame")),
             )
         except KeyError as error:
             raise CheckpointError(f"{where}: the field {error} is missing") from error
@@ -305,6 +309,10 @@ def _shape(value: Any) -> tuple[int, int, int]:
     if min(c, h, w) < 1:
         raise ValueError(f"expected a shape of sides above 0; got {value}")
     return c, h, w
+
+
+def _frame(value: Any) -> tuple[int, int] | None:
+    return None if value is None else _shape([1, *value])[1:]
 
 
 def _metadata(config: RunConfig, epoch: int) -> dict[str, str]:

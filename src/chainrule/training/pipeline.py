@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from chainrule.data.dataset import ArrayDataset, Dataset, ImageData, Images
+from chainrule.data.subsets import Subset
 from chainrule.data.transforms import (
     CenterCrop,
     Compose,
@@ -93,6 +94,29 @@ def input_shape(
     first = readable(dataset, range(min(len(dataset), _CHUNK if skip_bad else 1)), skip_bad)[0][0]
     c, h, w = pipeline.eval()(first, Generator(0)).shape
     return c, h, w
+
+
+def fixed_frame(dataset: Dataset) -> tuple[int, int] | None:
+    """Give the height and width that all images of a set in memory have; None of others."""
+    while isinstance(dataset, Subset):
+        dataset = dataset.dataset
+    if not isinstance(dataset, ArrayDataset):
+        return None
+    h, w = dataset.images.shape[2:]
+    return h, w
+
+
+def framed(image: Array, frame: tuple[int, int]) -> Array:
+    """Bring a picture (C, H, W) to a set's frame: the largest middle part of its proportions.
+
+    >>> framed(np.zeros((3, 40, 90), np.uint8), (32, 32)).shape
+    (3, 32, 32)
+    """
+    (h, w), (_, height, width) = frame, image.shape
+    scale = max(h / height, w / width)
+    size = max(h, round(height * scale)), max(w, round(width * scale))
+    resized = image if size == (height, width) else Resize(size)(image)
+    return np.asarray(CenterCrop((h, w))(resized))
 
 
 def with_views(pipeline: Compose, views: str) -> Compose:

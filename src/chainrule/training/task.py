@@ -29,7 +29,7 @@ from chainrule.training.folder import EVENTS, RunConfig, RunFolder
 from chainrule.training.interrupt import Interrupts, interrupts_deferred, interrupts_noted
 from chainrule.training.loop import Callback, Trainer
 from chainrule.training.metrics import Evaluation
-from chainrule.training.pipeline import input_shape, training_transforms
+from chainrule.training.pipeline import fixed_frame, input_shape, training_transforms
 from chainrule.training.report import Report
 from chainrule.training.rows import Row
 
@@ -77,8 +77,10 @@ class Prepared:
         if "image_size" in _parameters(config.model):
             options.setdefault("image_size", self.shape[-1])
         classes, task = tuple(self.data.classes), self.data.task
+        frame = fixed_frame(self.data.train)
         self.run_config = RunConfig(
-            config, self.transforms, classes, self.shape, __version__, task, options, fingerprint
+            *(config, self.transforms, classes, self.shape, __version__, task),
+            *(options, fingerprint, frame),
         )
         manual_seed(config.seed)
         self.model = self.run_config.build()

@@ -26,7 +26,7 @@ from chainrule.training.folder import RunConfig, RunFolder
 from chainrule.training.metrics import Evaluation
 from chainrule.training.metrics_meter import Meter
 from chainrule.training.objective import Objective, main_scores
-from chainrule.training.pipeline import with_views
+from chainrule.training.pipeline import framed, with_views
 
 _BATCH = 200
 _Path = str | os.PathLike[str]
@@ -200,7 +200,8 @@ class Predictor:
         """Read a picture as the run's data are: (1, C, H, W).
 
         For a set of digits it is framed as they are; see `frame_digit` for how paper and ink are
-        told apart.
+        told apart.  For another set whose images have one size, the picture's largest middle part
+        of that form is brought to it.
         """
         config = (member or self.members[0]).config
         frame = FRAMES.get(config.train.data)
@@ -208,7 +209,10 @@ class Predictor:
             grey = config.in_channels == 1 and not any(
                 isinstance(part, Grayscale) for part in config.transforms.transforms
             )
-            return read_picture(path, "L" if grey else "RGB")[np.newaxis]
+            picture = read_picture(path, "L" if grey else "RGB")
+            if config.frame is not None:
+                picture = framed(picture, config.frame)
+            return picture[np.newaxis]
         digit = frame_digit(read_image(path), frame.size, frame.box, ink, str(path))
         scaled = np.multiply(digit, frame.white / 255.0, dtype=np.float32)
         return np.asarray(scaled[np.newaxis, np.newaxis])
