@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from chainrule.data.preprocess import Preprocess
 from PIL import Image
 
 import chainrule as cr
 from chainrule.data import ArrayDataset, DataLoader, load_dataset
+from chainrule.data.transforms import Compose, Normalize, Resize, ToFloat
 from chainrule.engine.written import version
 from chainrule.nn import functional as F
 from chainrule.training import RateCurve, find_lr
@@ -73,7 +73,8 @@ def digits(seed: int) -> tuple[Any, Any, Any]:
     cr.manual_seed(seed)
     model = cr.create_model("lenet5", 10, 1)
     shuffled = {"shuffle": True, "generator": cr.Generator(seed)}
-    loader = DataLoader(data.train, 32, transform=Preprocess.fit(data), **shuffled)
+    prepare = Compose([ToFloat(16), Resize(32), Normalize(mean=0.3, std=0.33)])
+    loader = DataLoader(data.train, 32, transform=prepare, **shuffled)
     return model, loader, cr.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
 
 

@@ -218,7 +218,7 @@ def with_generator(
 ) -> tuple[Callable[..., Any] | None, bool]:
     """Give a transform that takes (images, generator), and whether it uses the generator.
 
-    Transforms of the images alone, such as `Preprocess`, are called without one.
+    Transforms of the images alone are called without one.
     """
     if transform is None:
         return None, False
