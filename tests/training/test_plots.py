@@ -93,7 +93,7 @@ def test_curves_hold_what_the_rows_hold(drawn: list[Any]) -> None:
 
 def test_curves_of_one_row_and_of_old_rows_agree(drawn: list[Any]) -> None:
     curves_png(rows(2))
-    curves_png([vars(row) for row in rows(2)])
+    curves_png([row.to_dict() for row in rows(2)])
     assert panels(drawn[0]) == panels(drawn[1])
     assert panels(drawn[0])["accuracy in %"]["test"] == ([1, 2], [40.0, 70.0])
 

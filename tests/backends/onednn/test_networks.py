@@ -91,6 +91,7 @@ def curve(backend: str, out: Path, **options: Any) -> list[float]:
 def test_lenet5_on_digits_has_the_same_loss_curve(tmp_path: Path, seed: int) -> None:
     # At the default rate the curves part after some forty steps, as two runs of either do whose
     # images are changed by a rounding: a step there doubles what small differences there are.
+    # At this rate NumPy alone, with weights changed by a rounding, parts by up to 0.003 (seed 1).
     options = {"epochs": 3, "lr": 0.002, "seed": seed}
     before = convolutions()
     fast = curve("onednn", tmp_path / "fast", **options)
@@ -98,4 +99,5 @@ def test_lenet5_on_digits_has_the_same_loss_curve(tmp_path: Path, seed: int) -> 
     slow = curve("numpy", tmp_path / "slow", **options)
     assert len(fast) == len(slow) > 120
     assert fast[-1] < 0.5 * fast[0]
-    np.testing.assert_allclose(fast, slow, atol=1e-3)
+    np.testing.assert_allclose(fast[:60], slow[:60], atol=1e-3)
+    np.testing.assert_allclose(fast, slow, atol=5e-3)
