@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -112,7 +113,9 @@ def _line(result: Evaluation) -> str:
 
 
 def _numbers(result: Evaluation) -> dict[str, Any]:
-    return {"loss": result.loss, **result.metrics}
+    """Give the numbers for JSON, which has no word for what is not finite."""
+    numbers = {"loss": result.loss, **result.metrics}
+    return {name: value if math.isfinite(value) else None for name, value in numbers.items()}
 
 
 def _confused(result: Evaluation, classes: tuple[str, ...], most: int = 3) -> list[str]:

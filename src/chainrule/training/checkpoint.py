@@ -8,6 +8,7 @@ in the file as tensors under their path, the rest as JSON in the file's header.
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 from collections.abc import Mapping
@@ -23,7 +24,8 @@ from chainrule.formats.atomic import leftovers
 from chainrule.formats.safetensors import load_safetensors, read_metadata, save_safetensors
 
 FOLDER, ENDING = "checkpoints", ".safetensors"
-_STATE, _ARRAY = "state", "@array"  # the key that stands for an array
+_STATE = "state"
+_ARRAY, _NUMBER = "@array", "@number"  # keys that stand for an array, for NaN or infinity
 _NAME = re.compile(r"step-(\d{10})\.safetensors")
 
 
@@ -74,13 +76,18 @@ def _split(value: Any, path: str, arrays: dict[str, Array]) -> Any:
         }
     if isinstance(value, list | tuple):
         return [_split(item, f"{path}/{i}", arrays) for i, item in enumerate(value)]
-    return value.item() if isinstance(value, np.generic) else value
+    plain = value.item() if isinstance(value, np.generic) else value
+    if isinstance(plain, float) and not math.isfinite(plain):  # JSON has no word for these
+        return {_NUMBER: repr(plain)}
+    return plain
 
 
 def _join(value: Any, arrays: Mapping[str, Array]) -> Any:
     if isinstance(value, dict):
         if value.keys() == {_ARRAY}:
             return arrays[value[_ARRAY]]
+        if value.keys() == {_NUMBER}:
+            return float(value[_NUMBER])
         return {key: _join(item, arrays) for key, item in value.items()}
     return [_join(item, arrays) for item in value] if isinstance(value, list) else value
 
@@ -109,11 +116,18 @@ class Checkpoints:
             other.unlink(missing_ok=True)
         return path
 
+    def tidy(self) -> None:
+        """Remove what a killed save left."""
+        if self.folder.is_dir():
+            for path in leftovers(self.folder, ("step-*",)):
+                path.unlink(missing_ok=True)
+
     def clear(self) -> None:
         """Remove all of them, and what a killed save left."""
         if not self.folder.is_dir():
             return
-        for path in [*self.paths(), *leftovers(self.folder, ("step-*",))]:
+        self.tidy()
+        for path in self.paths():
             path.unlink(missing_ok=True)
         if not any(self.folder.iterdir()):
             self.folder.rmdir()

@@ -150,6 +150,7 @@ class RunFolder:
         folder._claimed = True
         for left in leftovers(folder.path, FILES):
             left.unlink(missing_ok=True)
+        Checkpoints(folder.path).tidy()
         return folder
 
     def go_on_after(self, rows: Sequence[Row]) -> None:
