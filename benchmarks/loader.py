@@ -27,34 +27,13 @@ from report import line
 from worker import processors
 
 import chainrule as cr
-from chainrule.data import DataLoader, prefetch, suggested_workers
-from chainrule.data.dataset import Dataset
+from chainrule.data import ConcatDataset, DataLoader, ImageFolder, prefetch, suggested_workers
 from chainrule.data.transforms import Compose, Normalize
 
 FEED, ALLOWED = 2000, 0.03  # images a second; part of a step
 SIDE, PICTURES = 64, 600
 BATCH, WARM, STEPS, TURN = 32, 6, 40, 0.6
 PIPELINE = Compose((Normalize(mean=0.3, std=0.3),))
-
-
-class Files(Dataset):
-    """Pictures in folders, one a class, read by Pillow as grey or colour bytes."""
-
-    def __init__(self, root: Path, repeat: int = 1) -> None:
-        names = sorted(path.name for path in root.iterdir() if path.is_dir())
-        found = [
-            (path, k) for k, name in enumerate(names) for path in sorted((root / name).iterdir())
-        ] * repeat
-        self.paths = [path for path, _ in found]
-        super().__init__(np.array([k for _, k in found]), names, name=str(root))
-
-    def image(self, index: int) -> Any:
-        with open(self.paths[index], "rb") as file, Image.open(file) as picture:
-            pixels = np.asarray(picture)
-        return pixels[np.newaxis] if pixels.ndim == 2 else np.moveaxis(pixels, 2, 0)
-
-    def describe(self, index: int) -> str:
-        return str(self.paths[index])
 
 
 def write_pictures(root: Path, count: int = PICTURES) -> None:
@@ -152,7 +131,7 @@ PRIORITIES: dict[str, Callable[[], None]] = {
 
 def measure(name: str, data: Any, workers: int, rounds: int, priorities: list[str]) -> None:
     """Measure one network under some priorities: ready and fed steps in turns."""
-    step = trainer(NETWORKS[name](data.image(0).shape[0], data.num_classes))
+    step = trainer(NETWORKS[name](data[0][0].shape[0], data.num_classes))
     ready = itertools.cycle(list(itertools.islice(walk_for_ever(data, 0), WARM)))
     count = max(6, round(TURN / seconds_of(ready, step, 6)))
     alone: list[float] = []
@@ -200,7 +179,8 @@ def main() -> None:
         root = options.folder or Path(folder)
         if not options.folder:
             write_pictures(root)
-        data, many = Files(root), Files(root, repeat=10)
+        data = ImageFolder(root)
+        many = ConcatDataset([data] * 10)  # walks that are longer than a turn
         workers = suggested_workers(data) if options.workers is None else options.workers
         for count in sorted({0, 1, workers}):
             middle = statistics.median(rate(data, count) for _ in range(options.rounds))

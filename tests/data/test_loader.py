@@ -321,7 +321,7 @@ def test_suggested_workers() -> None:
     memory, files = ArrayDataset(np.zeros((1, 1, 1, 1)), [0]), Pictures(3)
     before = get_num_threads()
     try:
-        for threads, wanted in ((1, 0), (2, 2), (5, 5), (64, 8)):
+        for threads, wanted in ((1, 0), (2, 1), (5, 4), (64, 7)):
             set_num_threads(threads)
             assert suggested_workers(files) == wanted
             assert suggested_workers(memory) == suggested_workers(Part(Joined(memory))) == 0

@@ -14,6 +14,7 @@ from typing import Any, BinaryIO, Literal, NamedTuple
 
 import numpy as np
 
+from chainrule.data import jpeg
 from chainrule.engine.op import Array
 from chainrule.errors import DataError
 
@@ -37,7 +38,7 @@ WHITE = {np.dtype(np.uint8): 255.0, np.dtype(np.uint16): 65535.0, np.dtype(np.fl
 _PLUGINS = ("Bmp", "Gif", "Jpeg", "Mpo", "Png", "Ppm", "Tiff", "WebP")
 _BEGINNINGS = {
     b"\x89PNG\r\n\x1a\n": "PNG",
-    b"\xff\xd8\xff": "JPEG",
+    jpeg.BEGINNING: "JPEG",
     b"GIF87a": "GIF",
     b"GIF89a": "GIF",
     b"II*\0": "TIFF",
@@ -49,6 +50,7 @@ _BEGINNINGS = {
 }
 _GREY = ("1", "L", "LA", "La", "I", "F")
 _HEAD = 16  # bytes that tell the format
+_FIRST = 1 << 16  # bytes that are read at once: all of a small picture
 _ORIENTATION = 0x0112  # EXIF's tag
 _TIFF_BITS, _TIFF_PHOTOMETRIC, _TIFF_FORMAT, _TIFF_SUBSAMPLING = 258, 262, 339, 530
 _YCBCR = 6  # a photometric interpretation
@@ -90,6 +92,28 @@ def read_picture(source: Source, mode: Mode | None = None, name: str | None = No
     if mode not in (None, "L", "RGB"):
         raise DataError(f"read_picture: expected 'L', 'RGB' or None as mode, got {mode!r}")
     label = name or shown(source)
+    data = _jpeg(source, label)
+    if data is not None:
+        colour = None if mode is None else mode == "RGB"
+        quick = jpeg.decoded(data, colour, _most_pixels())
+        if quick is not None:
+            return quick.transpose(2, 0, 1)  # (H, W, C) -> (C, H, W)
+    return _read(source, mode, label).transpose(2, 0, 1)
+
+
+def _jpeg(source: Source, name: str) -> bytes | None:
+    """Give what is in a JPEG file, or None for other formats; few system calls, as many wait."""
+    if isinstance(source, bytes):
+        return source if source.startswith(jpeg.BEGINNING) else None
+    with _file(source, name, 0) as file, named(name):
+        head = file.read(_FIRST)
+        if not head.startswith(jpeg.BEGINNING):
+            return None
+        return head if len(head) < _FIRST else head + file.read()
+
+
+def _read(source: Source, mode: Mode | None, label: str) -> Array:
+    """Read any picture through Pillow: (H, W, C)."""
     with opened(source, label) as image:
         _refuse(image, label)
         with named(label):
@@ -101,7 +125,7 @@ def read_picture(source: Source, mode: Mode | None = None, name: str | None = No
         pixels = pixels[:, :, np.newaxis]
     if mode == "RGB" and pixels.shape[2] == 1:
         pixels = pixels.repeat(3, axis=2)
-    return pixels.transpose(2, 0, 1)  # (H, W, C) -> (C, H, W)
+    return pixels
 
 
 def read_header(source: Source, name: str | None = None) -> Header:
@@ -189,13 +213,13 @@ def named(name: str) -> Iterator[None]:
         ) from error
 
 
-def _file(source: Source, name: str) -> BinaryIO:
+def _file(source: Source, name: str, buffering: int = -1) -> BinaryIO:
     if isinstance(source, bytes):
         return io.BytesIO(source)
     try:
         if not stat.S_ISREG(os.stat(source).st_mode):  # a pipe would be waited for
             raise DataError(f"{name}: is not a regular file; a picture's file is expected here")
-        return open(source, "rb")
+        return open(source, "rb", buffering)
     except FileNotFoundError as error:
         raise DataError(f"{name}: no such file") from error
     except (OSError, ValueError) as error:
@@ -210,12 +234,17 @@ def _format(head: bytes) -> str | None:
     return next(found, None)
 
 
+def _most_pixels() -> float:
+    limit = _pillow().MAX_IMAGE_PIXELS
+    return float("inf") if limit is None else 2 * limit
+
+
 def _check_size(image: Any) -> None:
     width, height = image.size
-    limit = _pillow().MAX_IMAGE_PIXELS
-    if limit is not None and width * height > 2 * limit:
+    most = _most_pixels()
+    if width * height > most:
         raise ValueError(
-            f"{width:,} x {height:,} pixels are more than {2 * limit:,}, which guards against "
+            f"{width:,} x {height:,} pixels are more than {most:,}, which guards against "
             "small files that fill the memory; PIL.Image.MAX_IMAGE_PIXELS is half the bound"
         )
 

@@ -182,9 +182,10 @@ def _end_all() -> None:
 
 
 def suggested_workers(dataset: Any) -> int:
-    """Say how many background threads pay: none for images in memory, else the thread budget's.
+    """Say how many background threads pay: none for images in memory, else one below the budget.
 
-    A budget of one thread leaves none for the background.
+    A caller that must wait reads too, so that no processor idles then; and while it trains, each
+    thread in the background displaces one of the kernels'.
 
     >>> import numpy as np
     >>> suggested_workers(ArrayDataset(np.zeros((1, 1, 2, 2)), [0]))
@@ -192,8 +193,7 @@ def suggested_workers(dataset: Any) -> int:
     """
     if in_memory(dataset):
         return 0
-    threads = min(thread_count(), MOST)
-    return threads if threads > 1 else 0
+    return min(thread_count(), MOST) - 1
 
 
 def in_memory(dataset: Any) -> bool:

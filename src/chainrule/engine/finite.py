@@ -50,15 +50,19 @@ def first_not_finite(arrays: Iterable[Array]) -> int | None:
             for start in range(0, len(flat), SHARE):
                 tasks.append(partial(_finite, flat[start : start + SHARE]))
                 indices.append(index)
-        results = run_all(tasks)
+        results = run_all(tasks) if tasks else []
     found += [i for i, finite in zip(indices, results, strict=True) if not finite]
     return min(found, default=None)
 
 
 def _finite(array: Array) -> bool:
     """Tell whether all numbers of an array are finite, on the calling thread."""
+    if array.dtype.char not in "fd":
+        return bool(np.isfinite(array).all())
+    if array.size <= BLOCK and isfinite(np.vdot(array, array)):
+        return True  # the quickest for a small one; squares that overflow say nothing yet
     flat = _flat(array)
-    if flat.ndim != 1 or array.dtype.char not in "fd":
+    if flat.ndim != 1:
         return bool(np.isfinite(array).all())
     ones, whole = _ones(array.dtype), flat.size - flat.size % BLOCK
     if whole:
