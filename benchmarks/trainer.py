@@ -1,16 +1,19 @@
 """What the trainer costs over a bare loop, and whether memory stays flat over 50 epochs.
 
-LeNet-5 on random bytes of MNIST's size: an epoch by the trainer, with its run folder, against the
-same batches, forward, backward and step by hand; interleaved rounds, medians.  Then 50 epochs of
-digits, the resident memory after each.
+LeNet-5 on random bytes of MNIST's size: steps by the trainer against the same batches, forward,
+backward and step by hand, a few of each in turns.  Then 50 epochs of digits, the resident memory
+after each.
 """
 
 from __future__ import annotations
 
+import itertools
 import statistics
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
@@ -21,7 +24,8 @@ from chainrule.data import ArrayDataset, DataLoader
 from chainrule.nn.functional import cross_entropy
 from chainrule.training import Callback, TrainConfig, Trainer, TrainTask
 
-IMAGES, BATCH, ROUNDS, EPOCHS = 12_800, 64, 15, 50
+IMAGES, BATCH, ROUNDS, EPOCHS = 12_800, 64, 40, 50
+TURN = 10  # steps
 OVERHEAD, GROWTH = 2.0, 2.0  # per cent
 
 
@@ -41,15 +45,21 @@ class Bare:
 
     def __init__(self) -> None:
         cr.manual_seed(0)
-        self.model, self.loader = cr.create_model("lenet5"), loader()
+        self.model, self.batches = cr.create_model("lenet5"), self.walk(loader())
         self.optimizer = cr.optim.SGD(
             self.model.parameters(), lr=0.02, momentum=0.9, nesterov=True, weight_decay=5e-4
         )
 
-    def epoch(self) -> float:
-        """Train one epoch; gives its seconds."""
+    @staticmethod
+    def walk(batches: DataLoader) -> Iterator[Any]:
+        """Give batches for ever."""
+        while True:
+            yield from batches
+
+    def steps(self, count: int) -> float:
+        """Train some steps; gives their seconds."""
         begun = time.perf_counter()
-        for x, y in self.loader:
+        for x, y in itertools.islice(self.batches, count):
             loss = cross_entropy(self.model(cr.tensor(x)), cr.tensor(y))
             self.optimizer.zero_grad()
             loss.backward()
@@ -57,45 +67,45 @@ class Bare:
         return time.perf_counter() - begun
 
 
-class Ours:
-    """The trainer's walk of an epoch, as `TrainTask` runs it but for the test."""
+class Turns(Callback):
+    """Stops the trainer every few steps to let the bare loop do as many."""
 
-    def __init__(self) -> None:
-        cr.manual_seed(0)
-        train = loader()
-        config = TrainConfig(model="lenet5", epochs=ROUNDS + 1, batch_size=BATCH)
-        self.trainer = Trainer(cr.create_model("lenet5"), train, loader(BATCH), config)
+    def __init__(self, bare: Bare) -> None:
+        self.bare, self.begun = bare, 0.0
+        self.pairs: list[tuple[float, float]] = []
 
-    def epoch(self) -> float:
-        """Train one epoch; gives its seconds."""
-        begun = time.perf_counter()
-        self.trainer._walk()
-        spent = time.perf_counter() - begun
-        self.trainer.epoch, self.trainer.step = self.trainer.epoch + 1, 0
-        return spent
+    def on_step(self, trainer: Trainer) -> None:
+        if trainer.step % TURN:
+            return
+        spent = time.perf_counter() - self.begun
+        if trainer.step > TURN:  # the first turn began with the walk
+            self.pairs.append((self.bare.steps(TURN), spent))
+        self.begun = time.perf_counter()
 
 
 def overhead() -> None:
-    """Compare the two, epoch by epoch in turn."""
-    bare, ours = Bare(), Ours()
-    bare.epoch(), ours.epoch()
-    pairs = []
-    for turn in range(ROUNDS):
-        if turn % 2:
-            second, first = ours.epoch(), bare.epoch()
-        else:
-            first, second = bare.epoch(), ours.epoch()
-        pairs.append((first, second))
-    ratios = sorted(100 * (second / first - 1) for first, second in pairs)
-    step = 1e3 * statistics.median(first for first, _ in pairs) / len(bare.loader)
-    middle = statistics.median(ratios)
+    """Compare the trainer's steps, as `TrainTask` runs them, with the bare loop's, in turns."""
+    cr.manual_seed(0)
+    bare = Bare()
+    turns = Turns(bare)
+    config = TrainConfig(model="lenet5", epochs=ROUNDS, batch_size=BATCH)
+    trainer = Trainer(cr.create_model("lenet5"), loader(), loader(BATCH), config, [turns])
+    bare.steps(TURN)
+    for _ in range(ROUNDS):
+        trainer._walk()
+        trainer.epoch, trainer.step = trainer.epoch + 1, 0
+    ratios = [100 * (ours / theirs - 1) for theirs, ours in turns.pairs]
+    low, middle, high = statistics.quantiles(ratios, n=4)
     line(
         f"trainer over a bare loop, LeNet-5 batch {BATCH}",
-        f"{middle:+.1f} % ({ratios[0]:+.1f} to {ratios[-1]:+.1f})",
-        f"bar: {OVERHEAD:g} %",
+        f"{middle:+.1f} % ({low:+.1f} to {high:+.1f})",
+        f"bar: {OVERHEAD:g} %; quartiles of {len(ratios)} turns of {TURN} steps",
         middle <= OVERHEAD,
     )
-    line("  step of the bare loop", f"{step:.2f} ms")
+    for place, name in enumerate(("bare loop", "trainer")):
+        steps = [1e3 * pair[place] / TURN for pair in turns.pairs]
+        low = statistics.quantiles(steps, n=4)[0]
+        line(f"  step of the {name}", f"{statistics.median(steps):.2f} ms", f"quartile {low:.2f}")
 
 
 def memory() -> None:

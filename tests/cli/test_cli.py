@@ -57,12 +57,18 @@ def test_the_table_of_commands_says_what_they_say(run: Run, name: str) -> None:
     assert f"Usage: chainrule {name} " in run(name, "--help").out
 
 
-def test_every_choice_of_a_training_is_an_option(run: Run) -> None:
+def test_every_choice_of_a_training_is_an_option_with_its_default(run: Run) -> None:
     text = " ".join(re.sub(r"[│]", " ", run("train", "--help").out).split())
     for choice in fields(TrainConfig):
         if choice.name in ("model", "recipe"):
             continue
-        assert f"--{choice.name.replace('_', '-')}" in text
+        option = f"--{choice.name.replace('_', '-')}"
+        lines = re.findall(rf" {option} (?:--no-\S+ )?(<\S+> .*?)(?= --[a-z\-]+ | ╰)", text)
+        assert len(lines) == 1, (option, lines)
+        value = getattr(TrainConfig(), choice.name)
+        if value not in ("", (), {}, None):
+            shown = " ".join(map(str, value)) if isinstance(value, tuple) else value
+            assert lines[0].endswith(f"[default: ({shown})]"), (option, lines)
 
 
 def test_training_prints_a_line_an_epoch_and_the_accuracy(train: Run, tmp_path: Path) -> None:

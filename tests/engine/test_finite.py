@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pytest
 
 from chainrule.engine import finite
+from chainrule.engine.dispatch import current_backend, use_backend
 from chainrule.engine.finite import BLOCK, first_not_finite
+from chainrule.errors import BackendError
+
+
+@pytest.fixture(params=["numpy", "onednn"], autouse=True)
+def _both(request: pytest.FixtureRequest) -> Iterator[None]:
+    if request.param == "onednn":
+        pytest.importorskip("chainrule.backends.onednn", exc_type=BackendError)
+    with use_backend(request.param):
+        yield
+
 
 BAD = [np.nan, np.inf, -np.inf]
 FLOATS = ["float16", "float32", "float64"]
@@ -110,3 +122,21 @@ def test_arrays_are_only_read() -> None:
     x = np.array([1.0, np.nan])
     x.flags.writeable = False
     assert first_not_finite([x]) == 0
+
+
+@pytest.mark.parametrize("value", BAD)
+def test_a_quick_look_of_the_backend_never_calls_finite_what_is_not(value: float) -> None:
+    look = current_backend().finite
+    shapes: list[tuple[int, ...]] = [(), (1,), (0,), (33, 5), (1 << 18,), (2, 3, 5, 7)]
+    arrays = [np.ones(shape, np.float32) for shape in shapes]
+    arrays.append(np.ones((4, 6, 6, 3), np.float32).transpose(0, 3, 1, 2))
+    arrays.append(np.ones((8, 8), np.float32)[:, ::2])  # with gaps
+    assert first_not_finite(arrays) is None
+    for index, array in enumerate(arrays):
+        for place in {0, array.size - 1} if array.size else ():
+            array.flat[place] = value
+            assert not look(arrays)
+            assert not look([array])
+            assert first_not_finite(arrays) == index
+            array.flat[place] = np.finfo(np.float32).max
+            assert first_not_finite(arrays) is None

@@ -44,7 +44,7 @@ def test_evaluating_a_run_gives_its_last_row(small_run: Path, small_set: str) ->
     for data_dir in (None, small_set):
         result = evaluate_run(small_run, data_dir)
         assert result.accuracy == last.test_accuracy
-        assert result.loss == pytest.approx(last.test_loss, rel=1e-6)
+        assert result.loss == pytest.approx(last.test_loss, rel=1e-8)
         assert result.confusion.sum() == 10
     with pytest.raises(DataError, match="nowhere: no such folder"):
         evaluate_run(small_run, "nowhere")

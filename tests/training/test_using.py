@@ -72,7 +72,7 @@ def test_views_are_averaged(runs: list[Path], small_set: str, tmp_path: Path) ->
     member = ten.members[0]
     x = member.transforms(ten.pixels(picture, "light"), cr.Generator(0))
     assert x.shape == (1, 10, 1, 32, 32)
-    each = [member.probabilities(x[:, v])[0] for v in range(10)]
+    each = [member.probabilities(member.scores(x[:, v]))[0] for v in range(10)]
     np.testing.assert_allclose(ten.probabilities(picture, "light"), np.mean(each, 0), rtol=1e-6)
     centre = one.members[0].transforms(one.pixels(picture, "light"), cr.Generator(0))
     np.testing.assert_array_equal(centre[0], x[0, 4])  # the middle crop is the picture as it is

@@ -33,10 +33,13 @@ NO_KERNELS = "oneDNN computes all of it: VGG-16 takes twice as long to train, Re
 """What is so without the compiled kernels of our own."""
 
 EXTRAS = {
-    "matplotlib": "`chainrule train` draws no curves",
-    "scikit-learn": "the data set `digits` cannot be loaded",
+    "matplotlib": ("demo", "`chainrule train` draws no curves"),
+    "scikit-learn": ("demo", "the data set `digits` cannot be loaded"),
+    "h5py": ("hdf5", "data sets in HDF5 files cannot be read"),
+    "onnx": ("onnx", "ONNX files can be neither read nor written"),
+    "tensorboardX": ("tensorboard", "`chainrule train --tensorboard` writes no events"),
 }
-"""Packages of the extra `demo`, and what is missing without each."""
+"""Packages that few need: the extra that brings each, and what is missing without it."""
 
 TOLERANCE = 1e-4
 """Of the convolution that is tried: between sums in another order and a broken library."""
@@ -208,9 +211,9 @@ def _missing(facts: dict[str, Any]) -> Iterator[str]:
         )
     if facts["kernels"]["reason"] and not library["reason"]:
         yield f"own kernels: without them {NO_KERNELS}; {facts['kernels']['reason']}"
-    for name, without in EXTRAS.items():
+    for name, (extra, without) in EXTRAS.items():
         if facts["packages"][name] is None:
-            yield f"{name}: without it {without}; pip install 'chainrule[demo]'"
+            yield f"{name}: without it {without}; pip install 'chainrule[{extra}]'"
 
 
 # Showing it

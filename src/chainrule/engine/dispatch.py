@@ -114,6 +114,13 @@ class Backend:
         """
         return False
 
+    def finite(self, arrays: Sequence[Any]) -> bool:
+        """Tell whether all arrays are known to be finite throughout: a quick look.
+
+        False says nothing: the backend may have no quick look at such arrays.
+        """
+        return False
+
     def enter(self) -> None:
         """Prepare, when this becomes the process's backend."""
 

@@ -1,8 +1,9 @@
 """Whether arrays are finite, at the cost of reading them once.
 
-A sum is finite if all its terms are, unless it overflows; so blocks are summed, and only where a
-sum is not finite are the numbers themselves looked at.  BLAS sums a block several times faster
-than NumPy tests its numbers, and blocks this short it sums on the calling thread.
+The backend may have a kernel that looks.  Else: a sum is finite if all its terms are, unless it
+overflows; so blocks are summed, and only where a sum is not finite are the numbers themselves
+looked at.  BLAS sums a block several times faster than NumPy tests its numbers, and blocks this
+short it sums on the calling thread.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from chainrule.engine.dispatch import current_backend
 from chainrule.engine.op import Array
 from chainrule.engine.workers import run_all
 
@@ -36,11 +38,14 @@ def first_not_finite(arrays: Iterable[Array]) -> int | None:
     >>> first_not_finite([np.full(2, 3e38, np.float32)]) is None  # though their sum overflows
     True
     """
+    several = list(arrays)
+    if not several or current_backend().finite(several):
+        return None
     indices: list[int] = []
     tasks: list[partial[bool]] = []
     found: list[int] = []
     with np.errstate(all="ignore"):
-        for index, array in enumerate(arrays):
+        for index, array in enumerate(several):
             if array.size < SHARE:
                 if not _finite(array):
                     found.append(index)
@@ -50,7 +55,7 @@ def first_not_finite(arrays: Iterable[Array]) -> int | None:
             for start in range(0, len(flat), SHARE):
                 tasks.append(partial(_finite, flat[start : start + SHARE]))
                 indices.append(index)
-        results = run_all(tasks) if tasks else []
+        results = run_all(tasks)
     found += [i for i, finite in zip(indices, results, strict=True) if not finite]
     return min(found, default=None)
 
@@ -59,8 +64,6 @@ def _finite(array: Array) -> bool:
     """Tell whether all numbers of an array are finite, on the calling thread."""
     if array.dtype.char not in "fd":
         return bool(np.isfinite(array).all())
-    if array.size <= BLOCK and isfinite(np.vdot(array, array)):
-        return True  # the quickest for a small one; squares that overflow say nothing yet
     flat = _flat(array)
     if flat.ndim != 1:
         return bool(np.isfinite(array).all())

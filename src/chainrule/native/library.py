@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from chainrule.errors import BackendError, expect
 from chainrule.native.sources import digest
 
-ABI = 4
+ABI = 5
 """Which functions with which arguments: the number that chainrule_abi gives."""
 
 VARIABLE = "CHAINRULE_KERNELS"

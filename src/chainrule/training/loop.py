@@ -84,7 +84,7 @@ class Trainer:
         self._drawn: dict[str, Any] = {}
         self._named = [(n, p) for n, p in model.named_parameters() if p.requires_grad]
         self._parameters = [p for _, p in self._named]
-        self._buffers = list(model.named_buffers())
+        self._buffers = [(n, b) for n, b in model.named_buffers() if b.array.dtype.kind == "f"]
 
     def fit(self) -> list[Row]:
         """Run to the last epoch, or to where a callback or early stopping ends it."""
@@ -187,16 +187,17 @@ class Trainer:
 
     def _check_gradients(self, x: Array, y: Array) -> None:
         """Raise AnomalyError if a gradient or a buffer holds NaN or infinity: one reading."""
-        gradients = [(n, p.grad.array) for n, p in self._named if p.grad is not None]
-        if first_not_finite(gradient for _, gradient in gradients) is not None:
-            bad = [name for name, array in gradients if first_not_finite([array]) is not None]
-            more = f", nor are {len(bad) - 1} more of {len(gradients)}, the last {bad[-1]},"
+        gradients = [p.grad.array for p in self._parameters if p.grad is not None]
+        if first_not_finite(gradients) is not None:
+            names = [name for name, p in self._named if p.grad is not None]
+            bad = _not_finite_of(names, gradients)
+            more = f", nor are {len(bad) - 1} more of {len(names)}, the last {bad[-1]},"
             raise self._not_finite(
                 f"the gradient of {bad[0]} is not finite{more if bad[1:] else ''}", x, y
             )
-        buffers = [(name, b.array) for name, b in self._buffers if b.array.dtype.kind == "f"]
-        if first_not_finite(array for _, array in buffers) is not None:
-            bad = [name for name, array in buffers if first_not_finite([array]) is not None]
+        statistics = [b.array for _, b in self._buffers]
+        if first_not_finite(statistics) is not None:
+            bad = _not_finite_of([name for name, _ in self._buffers], statistics)
             raise self._not_finite(f"the running statistic {bad[0]} is not finite", x, y)
 
     def _not_finite(self, what: str, x: Array, y: Array) -> AnomalyError:
@@ -318,3 +319,7 @@ def evaluate(
 
 def _nothing() -> None:
     """Nobody asks for an end."""
+
+
+def _not_finite_of(names: list[str], arrays: list[Array]) -> list[str]:
+    return [n for n, a in zip(names, arrays, strict=True) if first_not_finite([a]) is not None]

@@ -93,7 +93,7 @@ class Rate:
         warm = round(config.warmup * steps)
         if warm > 1 and config.schedule != "onecycle":
             parts.append(LinearLR(optimizer, 1.0 / warm, 1.0, warm - 1))
-        self._by_step = ChainedScheduler(parts) if parts else None
+        self._by_step = ChainedScheduler(parts) if len(parts) > 1 else next(iter(parts), None)
 
     @property
     def value(self) -> float:

@@ -48,17 +48,21 @@ class Member:
         model = folder.load_model(best)
         return cls(config, model, with_views(config.transforms, views))
 
-    def probabilities(self, x: Array) -> Array:
-        """Answer a prepared batch (N, C, H, W), or views of it (N, V, C, H, W): (N, K) float64.
-
-        Probabilities of the classes, or of each label; a regression's numbers.  Views are averaged.
-        """
-        views = x.shape[1] if x.ndim == 5 else 1
+    def scores(self, x: Array) -> Array:
+        """Give scores (N, V, K) of a batch (N, C, H, W), V = 1, or of views (N, V, C, H, W)."""
         flat = x.reshape(-1, *x.shape[-3:])
         with no_grad():
-            scores = main_scores(self.model(as_tensor(flat))).array.astype(np.float64)
-        p = answers(scores, self.config.task)
-        return np.asarray(p.reshape(-1, views, p.shape[1]).mean(axis=1))
+            scores = main_scores(self.model(as_tensor(flat))).array
+        return scores.reshape(len(x), -1, scores.shape[-1])
+
+    def probabilities(self, scores: Array) -> Array:
+        """Give (N, K) float64 of scores (N, V, K), the views averaged.
+
+        Probabilities of the classes, or of each label; a regression's numbers.
+        """
+        flat = scores.reshape(-1, scores.shape[-1]).astype(np.float64)
+        p = answers(flat, self.config.task)
+        return np.asarray(p.reshape(scores.shape).mean(axis=1))
 
 
 def answers(scores: Array, task: Task) -> Array:
@@ -118,20 +122,23 @@ def evaluate_runs(
         where = first.train.data_dir
     loaded = load_dataset(source, where, validation=first.train.validation if not data else 0.0)
     _check_classes(loaded, first)
-    test, each = loaded.test, []
+    test, each, alone = loaded.test, [], []
     done, total = 0, len(test) * len(members)
     for member in members:
-        found, targets = [], []
+        found, targets, meter = [], [], Meter(test.task)
         for x, y in _loader(test, member, first.train.skip_bad):
-            found.append(member.probabilities(x))
+            scores = member.scores(x)
+            p = member.probabilities(scores)
+            # One view is measured as training does it, so that the same numbers come out.
+            _measure(meter, scores[:, 0] if scores.shape[1] == 1 else scores_of(p, test.task), y)
+            found.append(p)
             targets.append(y)
             done += len(y)
             if progress is not None:
                 progress(done, total)
         each.append(np.concatenate(found))
-    y = np.concatenate(targets)
-    alone = [_measured(p, y, test.task) for p in each]
-    together = alone[0] if len(each) == 1 else _measured(np.mean(each, axis=0), y, test.task)
+        alone.append(meter.result())
+    together = alone[0] if len(each) == 1 else _mean(each, np.concatenate(targets), test.task)
     return Ensemble(together, alone)
 
 
@@ -145,11 +152,15 @@ def _loader(test: Dataset, member: Member, skip_bad: bool) -> DataLoader:
     return DataLoader(test, _BATCH, transform=use, num_workers=workers, skip_bad=skip_bad)
 
 
-def _measured(p: Array, targets: Array, task: Task) -> Evaluation:
-    meter, objective, scores = Meter(task), Objective(task), scores_of(p, task)
-    for begin in range(0, len(p), _BATCH):
-        part, y = scores[begin : begin + _BATCH], targets[begin : begin + _BATCH]
-        meter.add(part, y, objective(as_tensor(part), y).item())
+def _measure(meter: Meter, scores: Array, y: Array) -> None:
+    meter.add(scores, y, Objective(meter.task)(as_tensor(scores), y).item())
+
+
+def _mean(each: Sequence[Array], y: Array, task: Task) -> Evaluation:
+    """Measure the mean of several networks' probabilities (N, K)."""
+    meter, scores = Meter(task), scores_of(np.mean(each, axis=0), task)
+    for begin in range(0, len(y), _BATCH):
+        _measure(meter, scores[begin : begin + _BATCH], y[begin : begin + _BATCH])
     return meter.result()
 
 
@@ -225,5 +236,5 @@ class Predictor:
         found = []
         for member in self.members:
             x = member.transforms(self.pixels(path, ink, member), Generator(0))
-            found.append(member.probabilities(x)[0])
+            found.append(member.probabilities(member.scores(x))[0])
         return np.asarray(np.mean(found, axis=0))

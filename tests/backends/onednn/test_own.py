@@ -13,6 +13,7 @@ from chainrule.backends.onednn import conv, narrow, winners, winograd
 from chainrule.backends.onednn.arrays import address, empty_last, finite, to_last
 from chainrule.backends.onednn.backend import ONEDNN
 from chainrule.backends.onednn.conv_plan import ConvPlan, describe_conv
+from chainrule.backends.onednn.own import have_kernels
 from chainrule.backends.onednn.runtime import Current, runtime
 from chainrule.engine.op import OPS, Op
 from chainrule.native.library import Kernels
@@ -491,3 +492,10 @@ def test_plans_of_small_windows_and_large_images(always: None) -> None:
         (Conv((1, 1, 1), (*pads, (1, 1)), (1, 1, 1), 1), (1, 16, 9, 9, 9), (16, 16, 3, 3, 3)),
     ):
         assert kind(op, x, w) is ConvPlan
+
+
+def test_the_quick_look_for_finite_values_is_a_kernels() -> None:
+    arrays = [np.ones((4, 6, 6, 3), np.float32).transpose(0, 3, 1, 2), np.ones(1 << 18, np.float32)]
+    with cr.use_backend("onednn") as backend:
+        assert backend.finite(arrays) == have_kernels()
+        assert not backend.finite([*arrays, np.ones(2)])  # float64 is NumPy's to look at

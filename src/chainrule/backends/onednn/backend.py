@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from ctypes import addressof, sizeof
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -96,6 +97,18 @@ class OneDNN(Backend):
         return (
             rule.kernel == "sgd" and w.size >= Limits.update and _step_by_sums(rule, w, g, *states)
         )
+
+    def finite(self, arrays: Sequence[Any]) -> bool:
+        """Look at all by one call of our own kernel."""
+        if not have_kernels() or not all(a.dtype == np.float32 and is_dense(a) for a in arrays):
+            return False
+        count = len(arrays)
+        look = cached(("finite",), lambda: kernel("any_not_finite", POINTER, POINTER, LONG, INT))
+        # Addresses have the size of a long wherever there are kernels.
+        table = (LONG * (2 * count))(*[address(a) for a in arrays], *[a.size for a in arrays])
+        start = addressof(table)
+        sizes = start + count * sizeof(LONG)
+        return not look(start, sizes, count, Current.thread.budget)
 
     def enter(self) -> None:
         """Hold BLAS, whose threads would spin against OpenMP's; keep what arrays free."""

@@ -28,3 +28,13 @@ EXPORT int NAME(not_finite)(const float *x, long n, int threads) {
     chainrule_parallel(worker, &a, threads);
     return a.strange;
 }
+
+#define MANY (1 << 17) /* values from which waking the other threads pays */
+
+/* The same for `count` arrays, one after the other, x[i] of n[i] values; all are looked at. */
+EXPORT int NAME(any_not_finite)(const float *const *x, const long *n, long count, int threads) {
+    int strange = 0;
+    for (long i = 0; i < count; i++)
+        strange |= NAME(not_finite)(x[i], n[i], n[i] < MANY ? 1 : threads);
+    return strange;
+}
