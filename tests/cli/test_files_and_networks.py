@@ -68,3 +68,17 @@ def test_summaries_that_cannot_be(run: Run, arguments: tuple[str, ...], said: st
 
 def test_training_an_unknown_network(run: Run) -> None:
     fails(run("train", "nonsense"), 2, "MODEL: expected a known model; got name 'nonsense'")
+
+
+def test_a_circuit_of_an_expression(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "c.svg"
+    answer = run("circuit", "(x+y)*z", "x=-2", "y=5", "z=-4", "--out", path)
+    assert answer.code == 0, answer
+    assert "df/dx = df/dq1 * dq1/dx = -4 * 1 = -4" in answer.out
+    assert path.read_text("utf-8").startswith("<svg")
+    assert "0.7310586" in run("circuit", "sigmoid(x)", "x=1", "--digits", 7).out
+    fails(run("circuit", "__import__('os')"), 1, "no function of that name")
+    fails(run("circuit", "x*y", "x=1"), 1, "y: has no value")
+    fails(run("circuit", "x*y", "x"), 1, "expected NAME=VALUE")
+    fails(run("circuit", "x*x", "x=1", "x=2"), 1, "expected one value, got two")
+    fails(run("circuit", "x*x", "x=1", "--out", tmp_path / "c.jpg"), 1, "ends in")

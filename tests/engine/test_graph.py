@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import chainrule as cr
+from chainrule.engine.node import SMALL
 
 
 def leaf(*values: float) -> cr.Tensor:
@@ -65,8 +66,8 @@ def test_saved_arrays_are_freed_by_backward() -> None:
     assert gone() is None
 
 
-def test_an_operation_does_not_keep_an_input_that_it_did_not_save() -> None:
-    x = leaf(1.0, 2.0)
+def test_an_operation_does_not_keep_a_large_input_that_it_did_not_save() -> None:
+    x = cr.ones(SMALL + 1, requires_grad=True)
     inner = x + 1
     array = weakref.ref(inner.array)
     y = inner + 1
@@ -74,7 +75,21 @@ def test_an_operation_does_not_keep_an_input_that_it_did_not_save() -> None:
     gc.collect()
     assert array() is None
     y.sum().backward()
-    np.testing.assert_array_equal(x.grad, [1, 1])
+    np.testing.assert_array_equal(x.grad, np.ones(SMALL + 1))
+
+
+def test_small_values_stay_to_be_looked_at() -> None:
+    x = leaf(1.0, 2.0)
+    y = (x + 1) * 3
+    y.sum().backward()
+    (left, right), (value,) = y.grad_fn.seen
+    assert left.tolist() == [2, 3]
+    assert right == 3
+    assert value is y.array
+    large = cr.ones(SMALL + 1, requires_grad=True) * 2
+    (left, right), (value,) = large.grad_fn.seen
+    assert left is value is None
+    assert right == 2
 
 
 def test_a_vector_without_gradient_is_refused_and_says_how() -> None:

@@ -26,6 +26,7 @@ COMMANDS = {
     "summary": "Show a network's layers: shapes, memory, parameters, multiply-adds.",
     "info": "Tell of which network a file of weights is, its classes, and its tensors.",
     "export": "Write a network as ONNX, for any size of the batch.",
+    "circuit": "Compute an expression and its gradients, step by step, and draw it.",
     "gradcheck": "Compare backward with centred differences, in float64.",
     "doctor": "Show what computes here, and what each missing piece would bring.",
 }

@@ -10,7 +10,7 @@ from __future__ import annotations
 import inspect
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -49,6 +49,17 @@ class GraphNode:
     def specs(self) -> tuple[Spec, ...]:
         """Shape and dtype of each value."""
         return tuple([Spec(a.shape, a.dtype) for a in self._values])
+
+    @property
+    def values(self) -> list[Array]:
+        """What forward computed, as arrays."""
+        return list(self._values)
+
+    @property
+    def gradients(self) -> list[Array | None]:
+        """The gradients that arrived so far, one a value, as arrays that are not to be written."""
+        slots = self._slots
+        return [slots[i].array if i in slots else None for i in range(len(self._values))]
 
     @property
     def inputs(self) -> list[GraphNode]:
@@ -100,17 +111,22 @@ class GraphNode:
             self.seed(None)
         if self.op is None or not self._slots:
             return
-        if self._run is None:
-            raise GraphError(f"gate {self.name!r}: backward before forward")
-        kernel, saved = self._run
-        gys = tuple(
-            [self._slots[i].array if i in self._slots else None for i in range(len(self._values))]
-        )
-        needs = tuple([n._values[i].dtype.kind == "f" for n, i in self.edges])
-        gradients = kernel.backward(self.op, saved, gys if len(gys) > 1 else gys[0], needs)
+        gradients = self.pull(self.gradients)
         for (node, index), gradient in zip(self.edges, gradients, strict=True):
             if gradient is not None:
                 node._add(index, gradient)
+
+    def pull(self, gradients: Sequence[Array | None]) -> tuple[Array | None, ...]:
+        """Give the gradients of an operation's inputs for those of its values; changes nothing."""
+        if self._run is None or self.op is None:
+            raise GraphError(f"gate {self.name!r}: backward before forward")
+        kernel, saved = self._run
+        gys = tuple(gradients)
+        needs = tuple([n._values[i].dtype.kind == "f" for n, i in self.edges])
+        found: tuple[Array | None, ...] = kernel.backward(
+            self.op, saved, gys if len(gys) > 1 else gys[0], needs
+        )
+        return found
 
     def seed(self, gradient: Any) -> None:
         """Set the gradient that arrives from above; 1 for a value of one element if None."""

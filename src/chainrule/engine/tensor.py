@@ -364,7 +364,7 @@ def _remember(
     node = None
     for index, (spec, result) in enumerate(zip(specs, results, strict=True)):
         if spec.differentiable and spec.dtype.kind == "f":
-            node = node or Node(op, kernel, saved, tensors, specs, stamp)
+            node = node or Node(op, kernel, saved, tensors, specs, stamp, results)
             result._node, result._index, result._requires_grad = node, index, True
 
 

@@ -1,0 +1,303 @@
+"""A computational graph as a circuit: gates, the values on their wires, and every gradient."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+
+from chainrule.engine.capture import Graph, GraphNode
+from chainrule.engine.node import Node
+from chainrule.engine.op import Array, Op
+from chainrule.engine.tensor import Tensor
+from chainrule.engine.written import written_since
+from chainrule.errors import GraphError, KindError, ShapeError, failure
+
+Kind = Literal["input", "parameter", "constant", "operation"]
+Pull = Callable[[Sequence[Array | None]], Sequence[Array | None]]
+"""From the gradients of a gate's values to those of its inputs, changing nothing."""
+
+SMALL_JACOBIAN = 16
+"""Numbers on each side up to which local derivatives are computed."""
+
+
+class Wire(NamedTuple):
+    """One value of a gate, on its way to those that read it."""
+
+    gate: Gate
+    number: int
+
+    @property
+    def value(self) -> Array | None:
+        """What is on the wire; None where it is not known."""
+        return self.gate.values[self.number]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the value, known always."""
+        return self.gate.shapes[self.number]
+
+    @property
+    def gradient(self) -> Array | None:
+        """Gradient of the output by the value; None where none arrived or it is not known."""
+        return self.gate.gradients[self.number] if self.gate.gradients else None
+
+    @property
+    def name(self) -> str:
+        """The gate's name; with the number of the value where a gate has several."""
+        return self.gate.name if len(self.gate.shapes) == 1 else f"{self.gate.name}[{self.number}]"
+
+
+@dataclass(eq=False, slots=True)  # large graphs have many
+class Gate:
+    """A source or an operation; `passed` is what it added to the gradient of each input.
+
+    Both are empty before a backward.  `freed` says that an earlier one freed what this needs.
+    """
+
+    name: str
+    kind: Kind
+    op: Op | None
+    inputs: list[Wire]
+    values: list[Array | None]
+    shapes: list[tuple[int, ...]]
+    layer: str = ""
+    pull: Pull | None = None
+    freed: bool = False
+    gradients: Sequence[Array | None] = ()
+    passed: Sequence[Array | None] = ()
+
+    @property
+    def wires(self) -> list[Wire]:
+        """The gate's values."""
+        return [Wire(self, index) for index in range(len(self.shapes))]
+
+
+@dataclass(frozen=True)
+class Circuit:
+    """Gates, each after those whose values it reads, and the wires that are looked at."""
+
+    gates: list[Gate]
+    outputs: list[Wire]
+
+    @property
+    def operations(self) -> Iterator[Gate]:
+        """The gates that compute."""
+        return (gate for gate in self.gates if gate.op is not None)
+
+    @property
+    def freed(self) -> bool:
+        """Whether a gate has lost what its backward needs."""
+        return any(gate.freed for gate in self.gates)
+
+    def users(self) -> dict[tuple[int, int], list[tuple[Gate, int]]]:
+        """Say who reads each wire: by (id of the gate, index), (reader, which of its inputs)."""
+        found: dict[tuple[int, int], list[tuple[Gate, int]]] = {}
+        for gate in self.gates:
+            for place, wire in enumerate(gate.inputs):
+                found.setdefault((id(wire.gate), wire.number), []).append((gate, place))
+        return found
+
+    def backward(self, gradient: Any = None) -> None:
+        """Walk from the output to the sources and note every gradient; tensors stay as they are.
+
+        `gradient` arrives at the first output: 1 for a single number if left out; with more
+        numbers and none given nothing is noted, nor where an earlier backward freed what is
+        needed: then the leaves show the gradients that they got.  Raises ShapeError for one of
+        another shape.
+        """
+        end = self.outputs[0]
+        seed = _seed(end, gradient)
+        if seed is None or self.freed:
+            return
+        found: dict[int, list[Array | None]] = {id(g): [None] * len(g.shapes) for g in self.gates}
+        found[id(end.gate)][end.number] = seed
+        for gate in reversed(self.gates):
+            gate.gradients, gate.passed = found[id(gate)], [None] * len(gate.inputs)
+            if gate.pull is None or all(g is None for g in gate.gradients):
+                continue
+            gate.passed = gate.pull(gate.gradients)
+            for wire, more in zip(gate.inputs, gate.passed, strict=True):
+                if more is not None:
+                    at = found[id(wire.gate)]
+                    before = at[wire.number]
+                    at[wire.number] = more if before is None else before + more
+
+
+def circuit_of(what: Any, names: Mapping[str, Tensor] | None = None) -> Circuit:
+    """Read a circuit from a tensor with its history, or from a captured graph.
+
+    `names` calls tensors by a name.  Raises KindError for anything else.
+
+    >>> import chainrule as cr
+    >>> x = cr.tensor(2.0, requires_grad=True)
+    >>> circuit = circuit_of(x * x + 3 * x, {"x": x})
+    >>> circuit.backward()
+    >>> circuit.gates[0].name, circuit.gates[0].gradients[0].item()
+    ('x', 7.0)
+    """
+    if isinstance(what, Graph):
+        return _of_graph(what)
+    if isinstance(what, Tensor):
+        return _of_tensor(what, {} if names is None else names)
+    hint = "trace a network with chainrule.nn.tracing.trace(model, x)"
+    rule = "a tensor or a graph that cr.capture gave"
+    raise failure("circuit", rule, error=KindError, hint=hint, what=type(what))
+
+
+def local_jacobian(gate: Gate, place: int) -> Array | None:
+    """Compute a gate's derivative by one input, outputs x inputs; None where that is large.
+
+    Row by row, by handing the gate's backward a gradient that is 1 in one place.
+    """
+    sizes = [int(np.prod(shape)) for shape in (*gate.shapes, gate.inputs[place].shape)]
+    if gate.pull is None or len(gate.shapes) > 1 or max(sizes) > SMALL_JACOBIAN:
+        return None
+    value = gate.values[0]
+    dtype = value.dtype if value is not None else np.dtype(np.float32)
+    rows = []
+    for k in range(sizes[0]):
+        one = np.zeros(sizes[0], dtype)
+        one[k] = 1
+        row = gate.pull([one.reshape(gate.shapes[0])])[place]
+        if row is None:
+            return None
+        rows.append(np.asarray(row).reshape(-1))
+    return np.array(rows) if rows else None
+
+
+def _seed(end: Wire, gradient: Any) -> Array | None:
+    value = end.value
+    if value is not None and value.dtype.kind != "f":
+        return None
+    dtype = value.dtype if value is not None else np.dtype(np.float32)
+    if gradient is None:
+        if int(np.prod(end.shape)) != 1:
+            return None
+        return np.ones(end.shape, dtype)
+    given = gradient.array if isinstance(gradient, Tensor) else gradient
+    array = np.asarray(given, dtype)
+    if array.shape != end.shape:
+        rule = f"a gradient of the output's shape {end.shape}"
+        raise failure("circuit", rule, error=ShapeError, gradient=array)
+    return array
+
+
+def _of_graph(graph: Graph) -> Circuit:
+    gates: dict[int, Gate] = {}
+    for node in graph:
+        if not node.values:
+            raise GraphError(f"circuit: {node.name!r} has no value yet; call graph.forward first")
+        gates[id(node)] = Gate(
+            node.name,
+            node.kind,  # type: ignore[arg-type]
+            node.op,
+            [Wire(gates[id(source)], index) for source, index in node.edges],
+            list(node.values),
+            [array.shape for array in node.values],
+            node.layer,
+            _node_pull(node),
+            gradients=list(node.gradients),
+        )
+    return Circuit(list(gates.values()), [Wire(gates[id(n)], index) for n, index in graph.ends])
+
+
+def _node_pull(node: GraphNode) -> Pull | None:
+    return None if node.op is None else node.pull
+
+
+def _of_tensor(tensor: Tensor, names: Mapping[str, Tensor]) -> Circuit:
+    if tensor._node is None:
+        gate = _Namer(names).source(tensor)
+        return Circuit([gate], [Wire(gate, 0)])
+    nodes = _behind(tensor._node)
+    namer, gates, made = _Namer(names), list[Gate](), dict[int, Gate]()
+    sources: dict[int, Gate] = {}
+    for node in nodes:
+        wires = []
+        for edge, value in zip(node.edges, node.seen[0], strict=True):
+            if type(edge) is tuple:
+                wires.append(Wire(made[id(edge[0])], edge[1]))
+                continue
+            key = id(edge) if edge is not None else id(value)
+            if value is None and edge is None:
+                key = -1 - len(sources)  # a constant that is not known is nobody else's
+            if key not in sources:
+                sources[key] = namer.constant(value) if edge is None else namer.source(edge)
+                gates.append(sources[key])
+            wires.append(Wire(sources[key], 0))
+        made[id(node)] = _gate(node, wires, namer)
+        gates.append(made[id(node)])
+    return Circuit(gates, [Wire(made[id(tensor._node)], tensor._index)])
+
+
+def _behind(end: Node) -> list[Node]:
+    """List the nodes behind one, in the order in which they ran."""
+    seen, stack = {id(end): end}, [end]
+    while stack:
+        for edge in stack.pop().edges:
+            if type(edge) is tuple and id(edge[0]) not in seen:
+                seen[id(edge[0])] = edge[0]
+                stack.append(edge[0])
+    return sorted(seen.values(), key=lambda node: node.sequence)
+
+
+def _gate(node: Node, wires: list[Wire], namer: _Namer) -> Gate:
+    values = [None if a is None or written_since(a, node.stamp) else a for a in node.seen[1]]
+    shapes = [spec.shape for spec in node.specs]
+
+    def pull(gys: Sequence[Array | None]) -> Sequence[Array | None]:
+        found: Sequence[Array | None] = node.kernel.backward(
+            node.op, node.saved, tuple(gys) if len(gys) > 1 else gys[0], node.needs
+        )
+        return found
+
+    usable = not node.released and not written_since(node.saved, node.stamp)
+    return Gate(
+        namer.of_node(node),
+        "operation",
+        node.op,
+        wires,
+        values,
+        shapes,
+        pull=pull if usable else None,
+        freed=not usable,
+    )
+
+
+class _Namer:
+    """Gives every gate a name of its own: the caller's, or the kind's with a number."""
+
+    def __init__(self, names: Mapping[str, Tensor]) -> None:
+        self.tensors = {id(t): name for name, t in names.items() if t._node is None}
+        self.arrays = {id(t.array): name for name, t in names.items()}
+        self.nodes = {
+            (id(t._node), t._index): name for name, t in names.items() if t._node is not None
+        }
+        self.taken = set(names)
+        self.counts: Counter[str] = Counter()
+
+    def source(self, leaf: Tensor) -> Gate:
+        kind: Kind = "input" if leaf.requires_grad else "constant"
+        name = self.tensors.get(id(leaf)) or self.fresh("w" if leaf.requires_grad else "c")
+        grad = None if leaf.grad is None else leaf.grad.array
+        array = None if leaf.is_meta else leaf.array
+        return Gate(name, kind, None, [], [array], [tuple(leaf.shape)], gradients=[grad])
+
+    def constant(self, value: Array | None) -> Gate:
+        shape = () if value is None else value.shape
+        name = self.arrays.get(id(value)) or self.fresh("c")
+        return Gate(name, "constant", None, [], [value], [shape])
+
+    def of_node(self, node: Node) -> str:
+        return self.nodes.get((id(node), 0)) or self.fresh("q")
+
+    def fresh(self, base: str) -> str:
+        while True:
+            self.counts[base] += 1
+            name = f"{base}{self.counts[base]}"
+            if name not in self.taken:
+                return name

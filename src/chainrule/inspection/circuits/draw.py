@@ -1,0 +1,166 @@
+"""`draw`: the computational graph behind a value as a picture, and `circuit` for expressions."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from chainrule.engine.capture import Graph
+from chainrule.engine.tensor import Tensor
+from chainrule.errors import DataError, KindError, failure
+from chainrule.formats.atomic import write_atomic
+from chainrule.inspection.circuits.circuit import Circuit, circuit_of
+from chainrule.inspection.circuits.dot import dot_of
+from chainrule.inspection.circuits.expression import circuit_of_expression
+from chainrule.inspection.circuits.image import png_of
+from chainrule.inspection.circuits.layout import arranged
+from chainrule.inspection.circuits.picture import folded, whole
+from chainrule.inspection.circuits.steps import backward_steps, forward_steps, freed_note, results
+from chainrule.inspection.circuits.svg import svg_of
+from chainrule.nn.module import Module
+from chainrule.nn.tracing import trace
+
+MOST = 60
+"""Gates up to which each is drawn; more are folded to as many groups at most."""
+
+_ENDINGS = (".svg", ".png", ".dot", ".gv")
+
+
+class Drawing:
+    """A drawn circuit: shown by Jupyter as a picture, by `print` as text, saved by `save`.
+
+    `circuit` has the gates with values and gradients.
+    """
+
+    def __init__(
+        self, circuit: Circuit, title: str, most: int, depth: int | None, digits: int
+    ) -> None:
+        self.circuit, self.title, self.digits = circuit, title, digits
+        self.folded = depth is not None or len(circuit.gates) > most
+        if self.folded:
+            self._picture = folded(circuit, most, depth)
+        else:
+            self._picture = whole(circuit, digits)
+        self._layout = arranged(self._picture)
+
+    @property
+    def svg(self) -> str:
+        """The picture as SVG, an XML document that needs nothing else."""
+        return svg_of(self._picture, self._layout, self.title)
+
+    @property
+    def dot(self) -> str:
+        """The picture in Graphviz's language."""
+        return dot_of(self._picture, self.title)
+
+    @property
+    def png(self) -> bytes:
+        """The picture as PNG; raises DataError without matplotlib (extra `demo`)."""
+        return png_of(self._picture, self._layout)
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write a file whose name ends in .svg, .png, .dot or .gv; raises DataError for others."""
+        target = Path(path)
+        ending = target.suffix.lower()
+        if ending not in _ENDINGS:
+            raise DataError(f"{target}: expected a name that ends in {', '.join(_ENDINGS)}")
+        if ending == ".png":
+            write_atomic(target, self.png)
+        else:
+            write_atomic(target, self.svg if ending == ".svg" else self.dot)
+        return target
+
+    def _repr_svg_(self) -> str:
+        return self.svg
+
+    def __str__(self) -> str:
+        if self.folded:
+            boxes = [" - ".join((box.title, *box.lines)) for box in self._picture.boxes]
+            return "\n".join(boxes)
+        lines = ["forward", *forward_steps(self.circuit, self.digits)]
+        backward = backward_steps(self.circuit, self.digits)
+        if backward:
+            lines += ["", "backward", *backward]
+        last = results(self.circuit, self.digits)
+        if last:
+            lines += ["", "gradients", *last]
+        note = freed_note(self.circuit)
+        return "\n".join([*lines, *(["", note] if note else [])])
+
+    def __repr__(self) -> str:
+        kind = "folded, " if self.folded else ""
+        return f"<Drawing of {len(self.circuit.gates):,} gates, {kind}str() shows the steps>"
+
+
+def draw(
+    what: Any,
+    *inputs: Any,
+    gradient: Any = None,
+    names: Mapping[str, Tensor] | None = None,
+    most: int = MOST,
+    depth: int | None = None,
+    digits: int = 4,
+) -> Drawing:
+    """Draw the graph behind a tensor, a captured graph, or a network on `inputs`.
+
+    Values stand above the wires, gradients of the output below them, each gate's derivative by
+    its input where the wire ends; where a value is read several times the box says the sum.  The
+    gradients are computed for the picture alone, from 1 or from `gradient`; tensors keep theirs.
+    After a backward that freed the graph only the leaves' own gradients are known.
+
+    `names` calls tensors by name; else the variables of the caller are looked through.  More than
+    `most` gates are folded, by layers where the graph knows them; `depth` cuts their names.  A
+    folded picture shows shapes and no gradients.
+
+    Raises KindError for other things, ShapeError for a gradient of another shape.
+
+    >>> import chainrule as cr
+    >>> x, y, z = [cr.tensor(v, requires_grad=True) for v in (-2.0, 5.0, -4.0)]
+    >>> f = (x + y) * z
+    >>> print(str(cr.draw(f)).splitlines()[-1])
+    df/dz = 3
+    """
+    if isinstance(what, Module):
+        if not inputs:
+            rule = "a network's inputs after it: draw(model, x)"
+            raise failure("draw", rule, error=KindError, what=type(what))
+        title = type(what).__name__
+        what = trace(what, *inputs)
+    elif inputs:
+        raise failure("draw", "inputs after a network alone", error=KindError, what=type(what))
+    else:
+        title = "circuit"
+    if isinstance(what, Tensor) and names is None:
+        names = names_of(sys._getframe(1))
+    circuit = circuit_of(what, names)
+    shown = depth is None and len(circuit.gates) <= most  # folded boxes show no gradients
+    if shown and not (isinstance(what, Graph) and any(n.gradient is not None for n in what)):
+        circuit.backward(gradient)
+    return Drawing(circuit, title, most, depth, digits)
+
+
+def circuit(expression: str, *, digits: int = 4, **values: Any) -> Drawing:
+    """Draw the circuit of an expression, as `chainrule circuit` does.
+
+    See `circuit_of_expression` for what may be written and what is raised.
+
+    >>> print(circuit("w * x + b", w=2, x=3, b=1))  # doctest: +ELLIPSIS
+    forward
+    w = 2
+    ...
+    """
+    return Drawing(circuit_of_expression(expression, values), expression, MOST, None, digits)
+
+
+def names_of(frame: FrameType) -> dict[str, Tensor]:
+    """Find the tensors among the variables that a frame sees."""
+    found = {**frame.f_globals, **frame.f_locals}
+    return {
+        name: value
+        for name, value in found.items()
+        if isinstance(value, Tensor) and not name.startswith("_")
+    }

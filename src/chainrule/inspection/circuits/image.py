@@ -1,0 +1,113 @@
+"""A circuit as PNG, drawn by matplotlib at the places of the SVG."""
+
+from __future__ import annotations
+
+import importlib
+import io
+from itertools import pairwise
+from typing import Any
+
+from chainrule.errors import DataError
+from chainrule.inspection.circuits.layout import LINE, Layout, Point
+from chainrule.inspection.circuits.picture import Link, Picture
+from chainrule.inspection.circuits.svg import (
+    FILLS,
+    GRADIENT,
+    LOCAL,
+    VALUE,
+    label_spot,
+    local_label,
+)
+
+_DOTS = 100  # an inch
+_SCALE = 2.0  # pixels of the PNG for one of the layout
+_MOST_PIXELS = 2**15  # a side, beyond which other programs give up
+
+
+def png_of(picture: Picture, layout: Layout) -> bytes:
+    """Draw the picture; raises DataError without matplotlib."""
+    try:
+        figures = importlib.import_module("matplotlib.figure")
+    except ModuleNotFoundError as error:
+        raise DataError(
+            "PNG pictures are drawn by matplotlib, which is not installed; pip install "
+            "'chainrule[demo]', or save the circuit as .svg"
+        ) from error
+    scale = min(_SCALE, _MOST_PIXELS / max(layout.width, layout.height))
+    size = layout.width / _DOTS, (layout.height + LINE) / _DOTS
+    figure = figures.Figure(figsize=size, dpi=_DOTS * scale)
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.set_xlim(0, layout.width)
+    axes.set_ylim(layout.height + LINE, 0)
+    axes.axis("off")
+    for link, route in zip(picture.links, layout.routes, strict=True):
+        _wire(axes, route, picture.folded)
+        _labels(axes, link, route, picture.folded)
+    _boxes(axes, picture, layout)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", facecolor="white")
+    return buffer.getvalue()
+
+
+def _wire(axes: Any, route: list[Point], down: bool) -> None:
+    paths = importlib.import_module("matplotlib.path")
+    patches = importlib.import_module("matplotlib.patches")
+    points, codes = [route[0], route[1]], [paths.Path.MOVETO, paths.Path.LINETO]
+    for (x, y), (u, v) in pairwise(route[1:]):
+        middle = (y + v) / 2 if down else (x + u) / 2
+        points += [(x, middle), (u, middle)] if down else [(middle, y), (middle, v)]
+        points.append((u, v))
+        codes += [paths.Path.CURVE4] * 3
+    axes.add_patch(
+        patches.FancyArrowPatch(
+            path=paths.Path(points, codes), arrowstyle="-|>", mutation_scale=8, color="#80868b"
+        )
+    )
+
+
+def _labels(axes: Any, link: Link, route: list[Point], down: bool) -> None:
+    (x, y), last = label_spot(route), route[-1]
+    if down:
+        _text(axes, x + 8, y + 6, link.above, VALUE, 8, "left")
+        return
+    _text(axes, x, y - 10, link.above, VALUE)
+    _text(axes, x, y + 10, link.below, GRADIENT)
+    if link.local:
+        _text(axes, last[0] - 10, last[1] - 8, local_label(link), LOCAL, 7, "right")
+
+
+def _boxes(axes: Any, picture: Picture, layout: Layout) -> None:
+    patches = importlib.import_module("matplotlib.patches")
+    for box, place in zip(picture.boxes, layout.places, strict=True):
+        corner = min(place.width, place.height) / 2 if box.kind == "gate" else 6
+        axes.add_patch(
+            patches.FancyBboxPatch(
+                (place.x - place.width / 2, place.y - place.height / 2),
+                *(place.width, place.height),
+                boxstyle=f"round,pad=0,rounding_size={corner}",
+                facecolor=FILLS[box.kind],
+                edgecolor="#3c4043",
+                zorder=3,
+            )
+        )
+        y = place.y - LINE * len(box.lines) / 2
+        _text(axes, place.x, y, box.title, "#202124")
+        for line in box.lines:
+            y += LINE
+            _text(axes, place.x, y, line, GRADIENT if line.startswith("sum ") else LOCAL, 8)
+
+
+def _text(
+    axes: Any, x: float, y: float, text: str, colour: str, size: int = 9, side: str = "center"
+) -> None:
+    if text:
+        axes.text(
+            *(x, y, text),
+            color=colour,
+            fontsize=size * 0.72 * 1.39,
+            family="monospace",
+            ha=side,
+            va="center",
+            zorder=4,
+            parse_math=False,
+        )

@@ -1,0 +1,130 @@
+"""The arithmetic of a circuit as text: every step forward, and every step backward in order."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from chainrule.engine.op import Array
+from chainrule.inspection.circuits.circuit import Circuit, Gate, Wire, local_jacobian
+from chainrule.inspection.circuits.signs import formula, written
+
+
+def forward_steps(circuit: Circuit, digits: int = 4) -> list[str]:
+    """Write what each source holds and each gate computes, in order."""
+    return [
+        f"{' , '.join(w.name for w in gate.wires)} = {_made(gate, digits)}"
+        for gate in circuit.gates
+        if gate.kind != "constant"
+    ]
+
+
+def backward_steps(circuit: Circuit, digits: int = 4) -> list[str]:
+    """Write what each gate hands to its inputs, from the output to the sources.
+
+    A line says the upstream gradient, the gate's local derivative, their product, and where
+    branches meet the sum so far.  Empty if no gradient is known.
+    """
+    end = circuit.outputs[0]
+    if end.gradient is None:
+        return []
+    top = end.name
+    lines = [f"d{top}/d{top} = {written(end.gradient, end.shape, digits)}"]
+    sums: dict[tuple[int, int], Array] = {}
+    for gate in reversed(circuit.gates):
+        for place, (wire, passed) in enumerate(zip(gate.inputs, gate.passed, strict=False)):
+            if passed is None or wire.gate.kind == "constant":
+                continue
+            key = (id(wire.gate), wire.number)
+            before = sums.get(key)
+            sums[key] = passed if before is None else before + passed
+            lines.append(_handed(gate, place, top, before, sums[key], digits))
+    return lines
+
+
+def results(circuit: Circuit, digits: int = 4) -> list[str]:
+    """Write the gradient of the output by each source."""
+    top = circuit.outputs[0].name
+    return [
+        f"d{top}/d{gate.name} = {written(gate.gradients[0], gate.shapes[0], digits)}"
+        for gate in circuit.gates
+        if gate.op is None and gate.kind != "constant" and gate.wires[0].gradient is not None
+    ]
+
+
+def local_text(gate: Gate, place: int, digits: int = 4) -> str:
+    """Write a gate's derivative by one input: the number, the diagonal, or the Jacobian's size."""
+    jacobian, (out, inner) = local_jacobian(gate, place), _sizes(gate, place)
+    if jacobian is None:
+        return f"a Jacobian of {out:,} x {inner:,}"
+    if jacobian.size == 1:
+        return written(jacobian.reshape(()), (), digits)
+    shape = gate.inputs[place].shape
+    if gate.shapes[0] == shape and not np.any(jacobian - np.diag(np.diag(jacobian))):
+        return written(np.diag(jacobian).reshape(shape), shape, digits)
+    if jacobian.size > 8:
+        return f"a Jacobian of {out} x {inner}"
+    return f"the Jacobian {written(jacobian, jacobian.shape, digits)}"
+
+
+def argument(gate: Gate, wire: Wire, digits: int = 4) -> str:
+    """Name an input in a formula; a constant by its value."""
+    if wire.gate.kind == "constant" and wire.value is not None and wire.value.size <= 4:
+        return written(wire.value, wire.shape, digits)
+    return wire.name
+
+
+def gate_formula(gate: Gate, digits: int = 4) -> str:
+    """Write what a gate computes, in the names of its inputs."""
+    assert gate.op is not None
+    return formula(gate.op, [argument(gate, wire, digits) for wire in gate.inputs])
+
+
+def _made(gate: Gate, digits: int) -> str:
+    value = " , ".join(written(w.value, w.shape, digits) for w in gate.wires)
+    return value if gate.op is None else f"{gate_formula(gate, digits)} = {value}"
+
+
+def _handed(
+    gate: Gate, place: int, top: str, before: Array | None, total: Array, digits: int
+) -> str:
+    wire, shape = gate.inputs[place], gate.inputs[place].shape
+    more = "" if before is None else f"{written(before, shape, digits)} + "
+    text = f"d{top}/d{wire.name} = "
+    if gate.name != top:
+        text += f"{more}d{top}/d{gate.name} * d{gate.name}/d{wire.name} = "
+    text += f"{more}{_product(gate, place, digits)} = {written(total, shape, digits)}"
+    return text if before is None else f"{text}   (branches add)"
+
+
+def _product(gate: Gate, place: int, digits: int) -> str:
+    """Write upstream times local; for matrices the transposed product: nobody forms Jacobians."""
+    upstream = gate.wires[0].gradient
+    said = "?" if upstream is None else written(upstream, gate.shapes[0], digits)
+    if type(gate.op).__name__ == "Matmul" and all(len(w.shape) == 2 for w in gate.inputs):
+        other = gate.inputs[1 - place]
+        factor = f"({argument(gate, other, digits)})^T = {said} @ {_turned(other, digits)}"
+        if place == 1:
+            factor = f"{_turned(other, digits)} @ {said}"
+            return f"({argument(gate, other, digits)})^T @ upstream = {factor}"
+        return f"upstream @ {factor}"
+    return f"{said} * {local_text(gate, place, digits)}"
+
+
+def _turned(wire: Wire, digits: int) -> str:
+    value = wire.value
+    shape = wire.shape[::-1]
+    return written(None if value is None else value.T, shape, digits)
+
+
+def _sizes(gate: Gate, place: int) -> tuple[int, int]:
+    return int(np.prod(gate.shapes[0])), int(np.prod(gate.inputs[place].shape))
+
+
+def freed_note(circuit: Circuit) -> str:
+    """Say why inner gradients are not known, if an earlier backward is the reason."""
+    if not circuit.freed:
+        return ""
+    return (
+        "the gradients inside were freed by backward(): call backward(retain_graph=True), or look "
+        "before it"
+    )

@@ -1,0 +1,131 @@
+"""A circuit as SVG: values above the wires, gradients below them, the local derivative at gates."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from xml.sax.saxutils import escape
+
+from chainrule.inspection.circuits.layout import LINE, Layout, Place, Point
+from chainrule.inspection.circuits.picture import Box, Link, Picture
+
+VALUE, GRADIENT, LOCAL = "#0b6623", "#b3261e", "#5f6368"  # told apart by their places too
+FILLS = {
+    "source": "#e8f0fe",
+    "constant": "#f1f3f4",
+    "gate": "#fff8e1",
+    "group": "#fff8e1",
+    "output": "#e6f4ea",
+}
+
+_STYLE = f"""
+text {{ font: 13px ui-monospace, Consolas, Menlo, monospace; fill: #202124; text-anchor: middle; }}
+.value, .gradient, .local {{ paint-order: stroke; stroke: white; stroke-width: 3px; }}
+.beside {{ text-anchor: start; font-size: 11px; }}
+.box {{ stroke: #3c4043; stroke-width: 1.2; }}
+.wire {{ fill: none; stroke: #80868b; stroke-width: 1.4; }}
+.value {{ fill: {VALUE}; }}
+.gradient {{ fill: {GRADIENT}; }}
+.local {{ fill: {LOCAL}; font-size: 11px; font-style: italic; text-anchor: end; }}
+.note {{ font-size: 11px; fill: {LOCAL}; }}
+.legend {{ text-anchor: start; font-size: 11px; }}
+"""
+
+
+def svg_of(picture: Picture, layout: Layout, title: str = "circuit") -> str:
+    """Write the picture: an XML document that needs nothing else."""
+    parts = [_head(layout, title)]
+    parts += [_wire(route, picture.folded) for route in layout.routes]
+    for link, route in zip(picture.links, layout.routes, strict=True):
+        parts += _labels(link, route, picture.folded)
+    for box, place in zip(picture.boxes, layout.places, strict=True):
+        parts.append(_box(box, place))
+    parts.append(_legend(picture, layout))
+    return "\n".join([*parts, "</svg>", ""])
+
+
+def _head(layout: Layout, title: str) -> str:
+    width, height = round(layout.width), round(layout.height + LINE)
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" '
+        f'viewBox="0 0 {width} {height}" role="img">\n<title>{escape(title)}</title>\n'
+        f"<style>{_STYLE}</style>\n"
+        '<defs><marker id="tip" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" '
+        'markerHeight="7" orient="auto"><path d="M0,0 L8,4 L0,8 z" fill="#80868b"/></marker></defs>'
+        f'\n<rect width="{width}" height="{height}" fill="white"/>'
+    )
+
+
+def _wire(route: list[Point], down: bool) -> str:
+    (x, y), (u, v) = route[0], route[1]
+    path = f"M{x:.1f},{y:.1f} L{u:.1f},{v:.1f}" + "".join(
+        _curve(one, other, down) for one, other in pairwise(route[1:])
+    )
+    return f'<path class="wire" d="{path}" marker-end="url(#tip)"/>'
+
+
+def _labels(link: Link, route: list[Point], down: bool) -> list[str]:
+    (x, y), last = label_spot(route), route[-1]
+    if down:
+        return [_text(x + 8, y + 10, link.above, "value beside")] if link.above else []
+    lines = []
+    if link.above:
+        lines.append(_text(x, y - 5, link.above, "value"))
+    if link.below:
+        lines.append(_text(x, y + 14, link.below, "gradient"))
+    if link.local:
+        lines.append(_text(last[0] - 10, last[1] - 4, local_label(link), "local"))
+    return lines
+
+
+def local_label(link: Link) -> str:
+    """Write the local derivative as it stands at a gate."""
+    return f"\N{PARTIAL DIFFERENTIAL}={link.local}"
+
+
+def label_spot(route: list[Point]) -> Point:
+    """Give the middle of a link's first stretch, where its labels stand."""
+    (x, y), (u, v) = route[0], route[1]
+    return (x + u) / 2, (y + v) / 2
+
+
+def _curve(one: Point, other: Point, down: bool) -> str:
+    (x, y), (u, v) = one, other
+    if down:
+        middle = (y + v) / 2
+        return f" C{x:.1f},{middle:.1f} {u:.1f},{middle:.1f} {u:.1f},{v:.1f}"
+    middle = (x + u) / 2
+    return f" C{middle:.1f},{y:.1f} {middle:.1f},{v:.1f} {u:.1f},{v:.1f}"
+
+
+def _box(box: Box, place: Place) -> str:
+    left, top = place.x - place.width / 2, place.y - place.height / 2
+    round_ = min(place.width, place.height) / 2 if box.kind == "gate" else 6
+    lines = [
+        f'<rect class="box" x="{left:.1f}" y="{top:.1f}" width="{place.width:.1f}" '
+        f'height="{place.height:.1f}" rx="{round_:.1f}" fill="{FILLS[box.kind]}"/>'
+    ]
+    y = place.y + 4.5 - LINE * len(box.lines) / 2
+    lines.append(_text(place.x, y, box.title))
+    for line in box.lines:
+        y += LINE
+        summed = line.startswith("sum ")
+        lines.append(_text(place.x, y, line, "gradient" if summed else "note"))
+    return "\n".join(lines)
+
+
+def _legend(picture: Picture, layout: Layout) -> str:
+    y = layout.height + 6
+    if picture.folded:
+        return _text(8, y, "shapes beside the wires", "legend")
+    told = [
+        ("value above", VALUE),
+        ("gradient below", GRADIENT),
+        ("\N{PARTIAL DIFFERENTIAL} local derivative at gates", LOCAL),
+    ]
+    spans = " \N{MIDDLE DOT} ".join(f'<tspan fill="{c}">{text}</tspan>' for text, c in told)
+    return f'<text class="legend" x="8" y="{y:.1f}">{spans}</text>'
+
+
+def _text(x: float, y: float, text: str, kind: str = "") -> str:
+    name = f' class="{kind}"' if kind else ""
+    return f'<text{name} x="{x:.1f}" y="{y:.1f}">{escape(text)}</text>'

@@ -1,0 +1,201 @@
+"""Circuits from tensors and graphs: gradients as backward gives them, and whole pictures."""
+
+from __future__ import annotations
+
+import re
+import time
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import chainrule as cr
+from chainrule.errors import DataError, KindError, ShapeError
+from chainrule.inspection.circuits import circuit, circuit_of
+from chainrule.inspection.circuits.circuit import local_jacobian
+from chainrule.inspection.circuits.layout import arranged
+from chainrule.inspection.circuits.picture import folded, whole
+from chainrule.nn.tracing import trace
+
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+def leaf(*values: float) -> cr.Tensor:
+    return cr.tensor(values if len(values) > 1 else values[0], requires_grad=True)
+
+
+def texts(svg: str) -> list[str]:
+    return ["".join(t.itertext()) for t in ElementTree.fromstring(svg).iter(f"{SVG}text")]
+
+
+def test_a_tensor_is_drawn_with_the_names_of_the_callers_variables() -> None:
+    x, y, z = leaf(-2.0), leaf(5.0), leaf(-4.0)
+    q = x + y
+    f = q * z
+    drawing = cr.draw(f)
+    names = [gate.name for gate in drawing.circuit.gates]
+    assert names == ["x", "y", "q", "z", "f"]
+    assert {"x", "y", "z", "f", "-12", "3", "-4"} <= set(texts(drawing.svg))
+    assert x.grad is y.grad is z.grad is None
+    f.backward()  # the picture freed nothing
+    for tensor, gate in zip((x, y, z), (drawing.circuit.gates[i] for i in (0, 1, 3)), strict=True):
+        assert gate.gradients[0] == tensor.grad.item()
+
+
+def test_gradients_in_the_middle_equal_those_of_backward() -> None:
+    generator = cr.Generator(0)
+    x = cr.randn(3, 4, generator=generator, requires_grad=True)
+    w = cr.randn(4, 2, generator=generator, requires_grad=True)
+    h = cr.tanh(x @ w)
+    y = cr.softmax(h * h + h, 1)
+    loss = (y * cr.arange(2.0)).sum()
+    h.retain_grad()
+    seen = circuit_of(loss, {"x": x, "w": w, "h": h})
+    seen.backward()
+    loss.backward()
+    by_name = {gate.name: gate.gradients[0] for gate in seen.gates}
+    for name, tensor in (("x", x), ("w", w), ("h", h)):
+        np.testing.assert_allclose(by_name[name], tensor.grad.numpy(), rtol=1e-6)
+
+
+def test_after_a_backward_the_values_and_the_leaves_gradients_remain() -> None:
+    x = leaf(3.0)
+    y = cr.exp(x * 2)
+    y.backward()
+    drawing = cr.draw(y)
+    assert "gradients inside were freed by backward()" in str(drawing)
+    assert "6" in texts(drawing.svg)
+    by_name = {gate.name: gate for gate in drawing.circuit.gates}
+    assert by_name["x"].gradients[0] == x.grad.item()
+    z = cr.exp(x * 2)
+    z.backward(retain_graph=True)
+    assert "freed" not in str(cr.draw(z))
+
+
+def test_a_graph_is_drawn_as_it_stands_or_walked_for_the_picture() -> None:
+    graph = cr.capture(lambda x, y: x * y + x, 2.0, 3.0)
+    assert [g.gradients[0] for g in cr.draw(graph).circuit.gates[:2]] == [4, 2]
+    assert all(node.gradient is None for node in graph)
+    graph.forward()
+    gates = graph.nodes_topologically_sorted()
+    gates[-1].backward()  # one step by hand: y has no gradient yet
+    drawing = cr.draw(graph)
+    assert drawing.circuit.gates[1].gradients[0] is None
+    assert drawing.circuit.gates[0].gradients[0] == 1
+
+
+def test_what_cannot_be_drawn() -> None:
+    with pytest.raises(KindError, match="a tensor or a graph"):
+        cr.draw(3)
+    with pytest.raises(KindError, match="inputs after it"):
+        cr.draw(cr.nn.ReLU())
+    with pytest.raises(KindError, match="after a network alone"):
+        cr.draw(leaf(1.0), leaf(2.0))
+    with pytest.raises(ShapeError, match=r"output's shape \(2,\)"):
+        cr.draw(leaf(1.0, 2.0) * 2, gradient=[1.0])
+
+
+def test_a_vector_needs_a_gradient_and_whole_numbers_have_none() -> None:
+    x = leaf(1.0, 2.0)
+    y = x * x
+    assert "give gradient=" in cr.explain(y)
+    text = str(cr.draw(y, gradient=cr.tensor([1.0, 10.0])))
+    assert "dy/dx = [1, 10] * [1, 2] = [1, 20]" in text
+    assert "dy/dx = [2, 40]" in text
+    assert "no gradient passes" in cr.explain(cr.capture(lambda n: n + 1, 3))
+
+
+def test_local_derivatives_are_jacobians() -> None:
+    x = leaf(1.0, 2.0, 3.0)
+    softmax = circuit_of(cr.softmax(x, 0)).gates[-1]
+    y = cr.softmax(x.detach(), 0).numpy()
+    np.testing.assert_allclose(local_jacobian(softmax, 0), np.diag(y) - np.outer(y, y), atol=1e-7)
+    large = cr.ones(5, 5, requires_grad=True)
+    assert local_jacobian(circuit_of(large * 2).gates[-1], 0) is None
+
+
+def test_names_that_are_markup_come_through() -> None:
+    x, y = leaf(1.0), leaf(2.0)
+    f = x * y
+    drawing = cr.draw(f, names={'<b>&"': x, "]]>": y})
+    assert {'<b>&"', "]]>"} <= set(texts(drawing.svg))
+    assert '"<b>&\\""' in drawing.dot
+
+
+def test_files(tmp_path: Path) -> None:
+    drawing = circuit("sigmoid(w*x + b)", w=2, x=-1, b=3)
+    for name in ("c.svg", "c.png", "c.dot"):
+        assert drawing.save(tmp_path / name) == tmp_path / name
+    assert (tmp_path / "c.svg").read_text("utf-8") == drawing.svg == drawing._repr_svg_()
+    with Image.open(tmp_path / "c.png") as picture:
+        assert picture.width > picture.height > 100
+        assert len(picture.convert("RGB").getcolors(1 << 20)) > 20
+    dot = (tmp_path / "c.dot").read_text("utf-8")
+    assert dot.count("->") == 6  # five wires into gates, one to the output
+    assert dot.count("[label=") == dot.count("fillcolor") + dot.count("label=<")
+    with pytest.raises(DataError, match=r"ends in \.svg, \.png"):
+        drawing.save(tmp_path / "c.jpg")
+
+
+def test_boxes_do_not_lie_on_each_other() -> None:
+    x = leaf(0.3)
+    y = x
+    for k in range(6):
+        y = cr.tanh(y * x + k) * y
+    found = circuit_of(y)
+    found.backward()
+    for picture in (whole(found), folded(found, 7)):
+        layout = arranged(picture)
+        for i, a in enumerate(layout.places):
+            assert a.width / 2 < a.x < layout.width - a.width / 2
+            assert a.height / 2 < a.y < layout.height - a.height / 2
+            for b in layout.places[:i]:
+                assert (
+                    abs(a.x - b.x) >= (a.width + b.width) / 2
+                    or abs(a.y - b.y) >= (a.height + b.height) / 2
+                )
+
+
+def test_a_network_is_folded_by_its_layers() -> None:
+    model, x = cr.create_model("resnet20"), cr.zeros(1, 3, 32, 32)
+    drawing = cr.draw(model, x)
+    titles = [box.title for box in drawing._picture.boxes]
+    assert drawing.folded
+    assert {"conv1", "layer1.0", "layer3.2", "fc"} <= set(titles)
+    assert {"1 x 16 x 32 x 32", "1 x 64 x 8 x 8"} <= set(texts(drawing.svg))
+    top = [box.title for box in cr.draw(model, x, depth=1)._picture.boxes]
+    assert "layer1" in top
+    assert len(top) < len(titles)
+    graph = trace(model, x)
+    assert len(cr.draw(graph, most=1000)._picture.boxes) > len(titles)
+    few = cr.draw(graph, most=5)
+    assert len([b for b in few._picture.boxes if b.kind in ("group", "gate")]) == 5
+
+
+def test_a_folded_picture_has_every_operation_once() -> None:
+    y = leaf(1.0)
+    for _ in range(500):
+        y = cr.tanh(y) * 1.01
+    for most in (3, 60, 61):
+        drawing = cr.draw(y, most=most)
+        counted = 0
+        for box in drawing._picture.boxes:
+            if box.kind == "group":
+                first, last = re.findall(r"[\d,]+", box.title)
+                counted += int(last.replace(",", "")) - int(first.replace(",", "")) + 1
+            counted += box.kind == "gate"
+        assert counted == 1000
+
+
+@pytest.mark.slow
+def test_fifty_thousand_gates_are_drawn_in_seconds() -> None:
+    y = leaf(1.0)
+    for _ in range(25_000):
+        y = y * 1.0001 + 0.1
+    begun = time.perf_counter()
+    svg = cr.draw(y).svg
+    assert time.perf_counter() - begun < 20  # 3 s beside other work; the bar is 5 s
+    ElementTree.fromstring(svg)
+    assert len(svg) < 200_000

@@ -1,0 +1,124 @@
+"""One number's window, products and sum, against the operation itself."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+
+import chainrule as cr
+from chainrule.errors import AxisError, DataError, GraphError, KindError
+
+
+def numbers(line: str) -> list[float]:
+    return [float(n) for n in re.findall(r"(?<=[=*] )-?[\d.e+-]+", line)]
+
+
+SETTINGS = [
+    {},
+    {"stride": 2},
+    {"padding": 1},
+    {"dilation": 2},
+    {"stride": (2, 1), "padding": (0, 2)},
+    {"groups": 2, "padding": 1},
+]
+
+
+@pytest.mark.parametrize("settings", SETTINGS)
+def test_every_number_of_a_convolution_is_the_sum_of_its_products(settings: dict) -> None:
+    generator = cr.Generator(3)
+    x = cr.randn(2, 4, 6, 6, generator=generator, requires_grad=True)
+    w = cr.randn(4, 4 // settings.get("groups", 1), 3, 3, generator=generator, requires_grad=True)
+    b = cr.randn(4, generator=generator, requires_grad=True)
+    y = cr.nn.functional.conv2d(x, w, b, **settings)
+    for place in [(0, 0, 0, 0), (1, 3, y.shape[2] - 1, y.shape[3] - 1), (1, 2, 1, 0)]:
+        text = cr.explain(y, place, digits=9)
+        products = [line for line in text.splitlines() if re.match(r"  x\[.*\* w\[", line)]
+        assert all(numbers(p)[-1] == pytest.approx(np.prod(numbers(p)[:2]), rel=1e-6)
+                   for p in products)  # fmt: skip
+        total = sum(numbers(p)[-1] for p in products) + b[place[1]].item()
+        assert total == pytest.approx(y[place].item(), abs=1e-5)
+        gx, gw = cr.grad(y[place], (x, w), retain_graph=True)
+        said = re.findall(r"  x\[([\d, ]+)\] gets w\[([\d, ]+)\] = (\S+), w\[\2\] gets (\S+)", text)
+        assert len(said) == len(products)
+        for at_x, at_w, to_x, to_w in said:
+            i, j = (tuple(map(int, at.split(", "))) for at in (at_x, at_w))
+            assert float(to_x) == pytest.approx(gx[i].item(), abs=1e-6)
+            assert float(to_w) == pytest.approx(gw[j].item(), abs=1e-6)
+        assert np.count_nonzero(gx.numpy()) == len(said)
+
+
+def test_the_lectures_convolution() -> None:
+    image = cr.tensor([[1.0, 2, 1, 2, 1, 0, 0], [0, 1, 2, 1, 1, 0, 1], [0, 0, 1, 0, 1, 1, 0]])
+    w = cr.ones(1, 1, 3, 3, requires_grad=True)
+    y = cr.nn.functional.conv2d(image[None, None], w)
+    assert cr.explain(y, (0, 0, 0, 0)).startswith("y[0, 0, 0, 0] = 8 is the sum of 9 products\n")
+
+
+def test_what_lies_in_the_padding_is_told() -> None:
+    x, w = cr.ones(1, 1, 3, 3, requires_grad=True), cr.ones(1, 1, 3, 3, requires_grad=True)
+    text = cr.explain(cr.nn.functional.conv2d(x, w, padding=1), (0, 0, 0, 0))
+    assert "the sum of 4 products; 5 of the window lie in the padding and count 0" in text
+
+
+def test_a_maximum_and_its_winner() -> None:
+    x = cr.tensor([[3.0, 2, 3, 1], [0, 5, 3, 4], [1, 2, 2, 2], [7, 3, 1, 7]], requires_grad=True)
+    p = cr.max_pool2d(x[None, None], 2)
+    planes = x[None, None]
+    y = cr.max_pool2d(planes, 2)
+    for place, value, winner in [
+        ((0, 0, 0, 0), 5, "0, 0, 1, 1"),
+        ((0, 0, 0, 1), 4, "0, 0, 1, 3"),
+        ((0, 0, 1, 1), 7, "0, 0, 3, 3"),
+    ]:
+        text = cr.explain(y, place)
+        assert text.startswith(f"y[{', '.join(map(str, place))}] = {value} is the largest of 4")
+        assert f"the whole gradient goes to planes[{winner}], 0 to the rest" in text
+    assert p.shape == (1, 1, 2, 2)
+    tied = cr.ones(1, 1, 2, 2, requires_grad=True)
+    text = cr.explain(cr.max_pool2d(tied, 2), (0, 0, 0, 0))
+    assert "goes to tied[0, 0, 0, 0]" in text
+    assert "3 more as large, of which the first wins" in text
+
+
+def test_rows_of_products() -> None:
+    x = cr.tensor([[1.0, 2.0], [3.0, 4.0]], requires_grad=True)
+    w = cr.tensor([[5.0, 6.0], [7.0, 8.0]], requires_grad=True)
+    b = cr.tensor([0.5, -0.5], requires_grad=True)
+    y = cr.nn.functional.linear(x, w, b)
+    text = cr.explain(y, (1, 0))
+    assert "y[1, 0] = 39.5 is the sum of 2 products and a bias" in text
+    assert "x[1, 1] * w[0, 1] = 4 * 6 = 24" in text
+    z = x @ w
+    text = cr.explain(z, (0, 1))
+    assert "z[0, 1] = 22 is the sum of 2 products" in text
+    assert "x[0, 1] gets w[1, 1] = 8, w[1, 1] gets 2" in text
+
+
+def test_any_other_operation_by_its_backward() -> None:
+    x = cr.tensor([1.0, 2.0, 3.0], requires_grad=True)
+    text = cr.explain(cr.cumsum(x, 0), 1)
+    assert "reaches 2 numbers of x" in text
+    assert "x[0] gets 1" in text
+
+
+def test_what_cannot_be_explained() -> None:
+    x = cr.ones(2, 2, requires_grad=True)
+    for index in ((0,), (0, 2), 0, (-3, 0)):
+        with pytest.raises(AxisError, match="an index into"):
+            cr.explain(x * 2, index)
+    with pytest.raises(KindError, match="that an operation made"):
+        cr.explain(x, (0, 0))
+    large = cr.ones(1, 1, 40, 40, requires_grad=True)
+    y = cr.nn.functional.conv2d(large, cr.ones(1, 1, 3, 3, requires_grad=True))
+    assert "is the sum of 9 products" in cr.explain(y, (0, 0, 0, 0))  # a leaf is there as it is
+    z = cr.nn.functional.conv2d(large * 2, cr.ones(1, 1, 3, 3, requires_grad=True))
+    with pytest.raises(GraphError, match="were not kept, only small ones are"):
+        cr.explain(z, (0, 0, 0, 0))
+    graph = cr.capture(lambda v: cr.nn.functional.conv2d(v * 2, cr.ones(1, 1, 3, 3)), large)
+    assert "is the sum of 9 products" in cr.explain(graph, (0, 0, 0, 0))
+    for _ in range(201):
+        x = x * 1
+    with pytest.raises(DataError, match="more than 200"):
+        cr.explain(x.sum())
