@@ -157,6 +157,7 @@ def test_from_a_path_as_from_bytes(tmp_path):
     for size in ((30, 20), (700, 900)):  # more than is read at once
         data = written(3, size, quality=100)
         path.write_bytes(data)
+        assert pictures._jpeg(path, "a.jpg") == data
         np.testing.assert_array_equal(read_picture(path), read_picture(data))
     path.write_bytes(data[:-2000])
     with pytest.raises(DataError, match=r"a\.jpg: cannot be read as a picture"):

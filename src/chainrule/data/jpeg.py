@@ -58,7 +58,7 @@ def _frame(data: bytes) -> tuple[int, int, int] | None:
         marker, size = data[at + 1], int.from_bytes(data[at + 2 : at + 4])
         if marker == _SCAN:
             return found
-        if marker in _FRAMES and found is None and data[at + 4 : at + 5] == b"\x08":  # bits
+        if marker in _FRAMES and data[at + 4 : at + 5] == b"\x08":  # bits
             high, wide = (int.from_bytes(data[at + k : at + k + 2]) for k in (5, 7))
             channels = int.from_bytes(data[at + 9 : at + 10])
             if channels not in _FORMS:

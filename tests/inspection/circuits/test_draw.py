@@ -146,7 +146,9 @@ def test_boxes_do_not_lie_on_each_other() -> None:
         y = cr.tanh(y * x + k) * y
     found = circuit_of(y)
     found.backward()
-    for picture in (whole(found), folded(found, 7)):
+    terms = " + ".join(f"w{k} * x{k}" for k in range(8))
+    wide = circuit(terms, **{f"{name}{k}": k for name in "wx" for k in range(8)}).circuit
+    for picture in (whole(found), folded(found, 7), whole(wide)):
         layout = arranged(picture)
         for i, a in enumerate(layout.places):
             assert a.width / 2 < a.x < layout.width - a.width / 2
@@ -199,3 +201,13 @@ def test_fifty_thousand_gates_are_drawn_in_seconds() -> None:
     assert time.perf_counter() - begun < 20  # 3 s beside other work; the bar is 5 s
     ElementTree.fromstring(svg)
     assert len(svg) < 200_000
+
+
+def test_wires_between_two_groups_are_drawn_once() -> None:
+    x = cr.ones(2, 3, requires_grad=True)
+    a, b = x * 2, x * 3
+    y = (a.sum(0) * b.sum(1).sum()).sum()
+    picture = folded(circuit_of(y), 2)
+    pairs = [(link.start, link.end) for link in picture.links]
+    assert len(pairs) == len(set(pairs))
+    assert any(link.above == "several values" for link in picture.links)

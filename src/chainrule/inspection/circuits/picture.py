@@ -109,7 +109,7 @@ def _cross(
     if (start, end) not in seen:
         seen[start, end] = Link(start, end, shaped(wire.shape))
         picture.links.append(seen[start, end])
-    elif shaped(wire.shape) not in seen[start, end].above:
+    elif shaped(wire.shape) != seen[start, end].above:
         seen[start, end].above = "several values"
 
 
