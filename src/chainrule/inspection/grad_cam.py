@@ -29,9 +29,9 @@ def grad_cam(
 ) -> Array:
     """Map where the evidence for a class lies: Grad-CAM (Selvaraju et al., 2017).
 
-    relu(sum over k of a_k A_k), with A_k the maps that `layer` gives and a_k the mean over positions
-    of d score / d A_k.  The default layer is that of `last_maps`.  Other arguments, state and
-    errors are those of `saliency`; scores are those before the softmax.
+    relu(sum over k of a_k A_k), with A_k the maps that `layer` gives and a_k the mean over
+    positions of d score / d A_k.  The default layer is that of `last_maps`.  Other arguments,
+    state and errors are those of `saliency`; scores are those before the softmax.
 
     Returns (N, H, W), not negative, brought to the images' size bilinearly; without `resize`
     (N, h, w), the layer's own.  Raises ShapeError for a layer that gives no maps (N, K, h, w).

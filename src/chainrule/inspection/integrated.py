@@ -57,11 +57,11 @@ def integrated_gradients(
     its completeness - the shares add up to score(x) - score(b) - the gap is given.
 
     The integral is a sum over `steps` pieces of equal length with the gradient at the middle of
-    each.  Networks of ReLUs have a gradient that jumps along the way and is constant between, where
-    this rule is exact, and rules of higher order gain nothing at a jump.  How much the score changes
-    over a piece is known, and so how wrong each piece is: the worst are cut into three again,
-    until the gap is within `tolerance` of the difference or there are `most` pieces.  `tolerance`
-    None leaves it at `steps` pieces.  `batch_size` points run at a time.
+    each.  Networks of ReLUs have a gradient that jumps along the way and is constant between,
+    where this rule is exact, and rules of higher order gain nothing at a jump.  How much the score
+    changes over a piece is known, and so how wrong each piece is: the worst are cut into three
+    again, until the gap is within `tolerance` of the difference or there are `most` pieces.
+    `tolerance` None leaves it at `steps` pieces.  `batch_size` points run at a time.
 
     Other arguments, state and errors are those of `saliency`; ShapeError also for a baseline that
     does not broadcast.

@@ -35,8 +35,8 @@ def occlusion(
     broadcasts to (C, height, width), such as a mean (C, 1, 1).  `batch_size` covered images run at
     a time.  Other arguments, state and errors are those of `saliency`.
 
-    Returns (N, H, W): for each pixel the mean loss of score over the windows that cover it; positive
-    where the class was seen; 0 where no window was.
+    Returns (N, H, W): for each pixel the mean loss of score over the windows that cover it;
+    positive where the class was seen; 0 where no window was.
 
     >>> import chainrule as cr
     >>> net = cr.nn.Sequential(cr.nn.Flatten(), cr.nn.Linear(4, 1, bias=False))
@@ -73,7 +73,9 @@ def _batches(windows: list[Window], size: int) -> Iterator[list[Window]]:
         yield windows[begin : begin + size]
 
 
-def _windows(image: tuple[int, ...], size: Any, stride: Any) -> tuple[list[Window], tuple[int, ...]]:
+def _windows(
+    image: tuple[int, ...], size: Any, stride: Any
+) -> tuple[list[Window], tuple[int, ...]]:
     """Give the windows in reading order, and their size."""
     extent = ntuple(size, 2, "occlusion size")
     fits = all(1 <= s <= n for s, n in zip(extent, image, strict=True))

@@ -77,9 +77,11 @@ def goals(asked: str, scores: Array, target: Target) -> Array:
         expect(given.shape in ((), (n,)), asked, f"one target, or {n}", target=given)
         bad = given[(given < 0) | (given >= units)]
         if bad.size:
-            raise failure(asked, f"a target from 0 to {units - 1}", error=LabelError, target=bad[0])
+            raise failure(
+                asked, f"a target from 0 to {units - 1}", error=LabelError, target=int(bad[0])
+            )
         chosen = np.broadcast_to(given, (n,))
-    return chosen * best.shape[2] + places[np.arange(n), chosen]
+    return np.asarray(chosen * best.shape[2] + places[np.arange(n), chosen])
 
 
 def values_at(scores: Array, places: Array) -> Array:
@@ -116,4 +118,3 @@ def plain_scores(asked: str, model: Module, x: Array) -> Array:
     """Give the scores alone."""
     with no_grad():
         return output(asked, model, Tensor(x)).array
-
