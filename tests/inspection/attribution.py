@@ -27,7 +27,7 @@ def images(*shape: int) -> Array:
 
 
 def drawn(model: nn.Module) -> nn.Module:
-    """Give the norms statistics and weights as if it were trained; the model is in training mode."""
+    """Give the norms statistics and weights as if it were trained; it is in training mode."""
     rng = np.random.default_rng(7)
     with cr.no_grad():
         for layer in model.modules():

@@ -272,21 +272,19 @@ def test_they_find_a_square() -> None:
 def test_methods_by_name() -> None:
     pytest.importorskip("matplotlib", reason="figures are in the demo extra")
     model, x = cr.create_model("lenet5"), images(1, 1, 32, 32)
-    classes = tuple(
-        ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
-    )
+    classes = ("zero", "one", "two", "three", *(f"another {k}" for k in range(4, 10)))
     for name in METHODS:
         title = look(name, Look(model, classes, x, target=3)).get_suptitle()
         assert "'three' (score " in title, title
     title = look("deconvnet", Look(model, classes, x, "conv1", 4)).get_suptitle()
     assert title == "deconvnet: the unit 4 of layer 'conv1'"
     title = look("grad-cam", Look(model, classes, x, "conv1", 4)).get_suptitle()
-    assert title.startswith("Grad-CAM of layer 'conv1': 'four' (score ")
+    assert title.startswith("Grad-CAM of layer 'conv1': 'another 4' (score ")
 
 
 def test_methods_say_what_they_want() -> None:
     model, x = cr.create_model("lenet5"), images(1, 1, 32, 32)
-    with pytest.raises(DataError, match="a method among saliency, .*'salency'.*mean 'saliency'"):
+    with pytest.raises(DataError, match=r"a method among saliency, .*'salency'.*mean 'saliency'"):
         look("salency", Look(model, image=x))
     with pytest.raises(DataError, match="saliency needs an image"):
         look("saliency", Look(model))

@@ -43,7 +43,7 @@ def test_two_layers_by_hand(backend: str) -> None:
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("fused", [True, False])
 def test_pooling_by_the_switches(backend: str, fused: bool) -> None:
-    """A value goes where its maximum came from; of a window without positive values to its first."""
+    """A value goes where its maximum came from; in a window where all is 0, to the first."""
 
     class Net(nn.Module):
         def forward(self, x: cr.Tensor) -> cr.Tensor:
@@ -161,7 +161,7 @@ def test_targets() -> None:
 
 
 def test_units_of_a_layer() -> None:
-    """It begins at the strongest place of a channel, and reaches no further than that place sees."""
+    """It begins at the strongest place of a channel, and reaches what that place sees."""
     model, x = cr.create_model("lenet5"), images(1, 1, 32, 32)
     maps = model.conv1(cr.tensor(x)).detach().numpy()[0, 4]
     row, column = np.unravel_index(maps.argmax(), maps.shape)

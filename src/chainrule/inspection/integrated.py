@@ -61,7 +61,9 @@ def integrated_gradients(
     where this rule is exact, and rules of higher order gain nothing at a jump.  How much the score
     changes over a piece is known, and so how wrong each piece is: the worst are cut into three
     again, until the gap is within `tolerance` of the difference or there are `most` pieces.
-    `tolerance` None leaves it at `steps` pieces.  `batch_size` points run at a time.
+    `tolerance` None leaves it at `steps` pieces.  Where the score rises and falls by far more on
+    the way than it differs at the ends, `most` pieces may leave a larger gap: look at it.
+    `batch_size` points run at a time.
 
     Other arguments, state and errors are those of `saliency`; ShapeError also for a baseline that
     does not broadcast.
