@@ -94,8 +94,8 @@ def look(method: str, at: Look) -> Any:
     >>> import numpy as np
     >>> import chainrule as cr
     >>> at = Look(cr.create_model("lenet5"), image=np.ones((1, 1, 32, 32)), target=3)
-    >>> look("saliency", at).get_suptitle()[:11]
-    'saliency: 3'
+    >>> look("saliency", at).get_suptitle()[:21]
+    "saliency: '3' (score "
     """
     entry = find_method(method)
     given = {"image": at.image, "layer": at.layer, "target": at.target}
