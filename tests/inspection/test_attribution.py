@@ -277,7 +277,7 @@ def test_methods_by_name() -> None:
         title = look(name, Look(model, classes, x, target=3)).get_suptitle()
         assert "'three' (score " in title, title
     title = look("deconvnet", Look(model, classes, x, "conv1", 4)).get_suptitle()
-    assert title == "deconvnet: the unit 4 of layer 'conv1'"
+    assert title == "deconvnet: unit 4 of layer 'conv1'"
     title = look("grad-cam", Look(model, classes, x, "conv1", 4)).get_suptitle()
     assert title.startswith("Grad-CAM of layer 'conv1': 'another 4' (score ")
 

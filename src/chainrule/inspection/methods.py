@@ -59,8 +59,8 @@ class Look:
         """Say what is asked about: the target and its value, or the unit of the layer."""
         name = self.layer if layer else None
         if name is not None:
-            unit = "strongest unit" if self.target is None else f"unit {self.target}"
-            return f"the {unit} of layer {name!r}"
+            unit = "the strongest unit" if self.target is None else f"unit {self.target}"
+            return f"{unit} of layer {name!r}"
         with evaluating(self.model):
             x = as_images("look", self.model, self.picture)
             scores = plain_scores("look", self.model, x)
@@ -155,9 +155,12 @@ def _grad_cam(at: Look) -> Any:
 
 def _integrated(at: Look) -> Any:
     found = integrated_gradients(at.model, at.picture, at.target)
-    title = f"integrated gradients from 0: {at.asked()}"
-    sums = f"shares add up to {found.difference[0] + found.gap[0]:.4g} of {found.difference[0]:.4g}"
-    return show_attribution(at.picture[0], found.shares[0].sum(axis=0), f"{title}\n{sums}")
+    rise, gap = found.difference[0], found.gap[0]
+    title = (
+        f"integrated gradients from 0: {at.asked()}\n"
+        f"the shares add up to {rise + gap:.4g}; the score less that of 0 is {rise:.4g}"
+    )
+    return show_attribution(at.picture[0], found.shares[0].sum(axis=0), title)
 
 
 def _occlusion(at: Look) -> Any:
