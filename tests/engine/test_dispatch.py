@@ -16,7 +16,7 @@ import pytest
 
 import chainrule as cr
 from chainrule.engine import dispatch
-from chainrule.engine.dispatch import Backend
+from chainrule.engine.dispatch import Backend, Overlay, running_on
 from chainrule.engine.op import OPS
 from chainrule.errors import BackendError
 
@@ -288,3 +288,46 @@ def test_one_backend_leaves_before_the_next_enters(found: dict[str, Any]) -> Non
         cr.use_backend(name)
         assert cr.current_backend().name == name
     assert events == ["enter onednn", "leave onednn", "enter other", "leave other"]
+
+
+def test_an_overlay_replaces_pairs_and_leaves_all_else_to_its_base(toy: Backend) -> None:
+    overlay = Overlay("other", toy)
+
+    @overlay.kernel(OPS["Mul"])
+    class Pair:
+        def supports(self, op: Any, arrays: Any) -> bool:
+            return True
+
+        def forward(self, op: Any, arrays: Any) -> Any:
+            return (arrays[0] * arrays[1],), None
+
+        def backward(self, op: Any, saved: Any, gy: Any, needs: Any) -> Any:
+            return (gy * 7, None)
+
+    x = cr.tensor([1.0], requires_grad=True)
+    with running_on(overlay), cr.detect_anomaly():
+        y = x * cr.tensor([2.0])
+    y.backward()  # the node keeps the pair, whatever runs now
+    assert x.grad.tolist() == [7.0]
+    with running_on(overlay):
+        assert cr.current_backend() is overlay
+        assert run() == 100
+    with pytest.raises(ZeroDivisionError), running_on(overlay):
+        _ = 1 / 0
+    assert cr.current_backend() is not overlay
+    assert toy.calls["Add"] == 1
+
+
+def test_an_overlay_adds_copies_and_updates_as_its_base() -> None:
+    asked: list[str] = []
+
+    class Base(Backend):
+        def __getattribute__(self, name: str) -> Any:
+            if name in ("run", "add", "copy", "update", "finite"):
+                return lambda *_: asked.append(name) or name
+            return super().__getattribute__(name)
+
+    overlay: Any = Overlay("other", Base("base"))
+    given = {"run": 2, "add": 2, "copy": 2, "update": 4, "finite": 1}
+    assert [getattr(overlay, name)(*range(n)) for name, n in given.items()] == list(given)
+    assert asked == list(given)

@@ -11,7 +11,8 @@ import os
 import threading
 import warnings
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from contextvars import ContextVar, Token
 from types import SimpleNamespace
 from typing import Any, Protocol, TypeVar
@@ -131,6 +132,42 @@ class Backend:
         return f"Backend({self.name!r}, {len(self.table)} kernel pairs)"
 
 
+class Overlay(Backend):
+    """Another backend with some operations' pairs replaced: `table` has those that come first.
+
+    All else is the other's.  What runs on it is chosen by `running_on`, not by name.
+    """
+
+    def __init__(self, name: str, base: Backend) -> None:
+        super().__init__(name, base.reference.xp)
+        self.base, self.reference, self.limits = base, base.reference, base.limits
+
+    def select(self, op: Op, arrays: Sequence[Any]) -> Kernel:
+        """Choose the pair of our own, and leave all other operations to the base."""
+        pair = self.table.get(type(op))
+        return self.base.select(op, arrays) if pair is None else pair
+
+    def run(self, program: Any, arrays: Sequence[Any]) -> list[Any]:
+        """Run a program as the base does."""
+        return self.base.run(program, arrays)
+
+    def add(self, a: Any, b: Any, out: Any = None) -> Any:
+        """Add as the base does."""
+        return self.base.add(a, b, out)
+
+    def copy(self, a: Any, like: Any) -> Any:
+        """Copy as the base does."""
+        return self.base.copy(a, like)
+
+    def update(self, rule: Any, w: Any, g: Any, states: Sequence[Any]) -> bool:
+        """Change a parameter as the base does."""
+        return self.base.update(rule, w, g, states)
+
+    def finite(self, arrays: Sequence[Any]) -> bool:
+        """Look as the base does."""
+        return self.base.finite(arrays)
+
+
 NUMPY = Backend("numpy")
 _override: ContextVar[Backend | None] = ContextVar("chainrule_backend", default=None)
 
@@ -242,6 +279,19 @@ class use_backend:
 
     def __exit__(self, *exc: object) -> None:
         _override.reset(self._tokens.pop())
+
+
+@contextmanager
+def running_on(backend: Backend) -> Iterator[Backend]:
+    """Have a backend that has no name run this thread's operations inside, an `Overlay` say.
+
+    The graph's nodes keep its pairs, so that a backward may come after the end.
+    """
+    token = _override.set(backend)
+    try:
+        yield backend
+    finally:
+        _override.reset(token)
 
 
 def _restore(backend: Backend | None) -> None:

@@ -1,6 +1,37 @@
-"""Looking at networks: what they are made of, what they cost, how their numbers come about."""
+"""Looking at networks: what they are made of, how their numbers come about, what they look at."""
 
+from chainrule.inspection.canvas import figure_png
 from chainrule.inspection.circuits import Drawing, circuit, draw, explain
+from chainrule.inspection.grad_cam import grad_cam, last_maps
+from chainrule.inspection.gradients import deconvnet, guided_backprop, saliency
+from chainrule.inspection.integrated import IntegratedGradients, integrated_gradients
+from chainrule.inspection.layers import find_layer, watching
+from chainrule.inspection.methods import METHODS, Look, Method, look
+from chainrule.inspection.occlusion import occlusion
+from chainrule.inspection.overlay import show_attribution
 from chainrule.inspection.summary import Summary, summary
 
-__all__ = ["Drawing", "Summary", "circuit", "draw", "explain", "summary"]
+__all__ = [
+    "METHODS",
+    "Drawing",
+    "IntegratedGradients",
+    "Look",
+    "Method",
+    "Summary",
+    "circuit",
+    "deconvnet",
+    "draw",
+    "explain",
+    "figure_png",
+    "find_layer",
+    "grad_cam",
+    "guided_backprop",
+    "integrated_gradients",
+    "last_maps",
+    "look",
+    "occlusion",
+    "saliency",
+    "show_attribution",
+    "summary",
+    "watching",
+]

@@ -1,0 +1,135 @@
+"""`chainrule look METHOD RUN IMAGE`: what a run's network looks at, as a picture."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+
+from chainrule.cli.evaluate import Best
+from chainrule.cli.predict import Ink, InkOption
+from chainrule.data.loader import DataLoader
+from chainrule.data.sources import load_dataset
+from chainrule.engine.op import Array
+from chainrule.engine.random import Generator
+from chainrule.errors import DataError
+from chainrule.formats.atomic import write_atomic
+from chainrule.inspection.canvas import figure_png
+from chainrule.inspection.methods import METHODS, Look, find_method
+from chainrule.inspection.methods import look as draw
+from chainrule.training.using import Member, Predictor
+
+_LIST = "; ".join(f"{name}: {method.what}" for name, method in METHODS.items())
+
+Name = Annotated[str, typer.Argument(metavar="METHOD", help=f"How to look. {_LIST}.")]
+Run = Annotated[
+    Path, typer.Argument(metavar="RUN", help="Run folder that `chainrule train` wrote.")
+]
+Image = Annotated[
+    Path | None, typer.Argument(metavar="IMAGE", help="A picture, where the method needs one.")
+]
+Layer = Annotated[
+    str | None, typer.Option(metavar="NAME", help="A layer, as `chainrule summary` names it.")
+]
+Target = Annotated[
+    str | None,
+    typer.Option(
+        metavar="CLASS",
+        help="A class by its name or number, the likeliest if left out; with --layer, except for "
+        "Grad-CAM, a number among the layer's channels, the strongest if left out.",
+    ),
+]
+Out = Annotated[
+    Path | None, typer.Option(metavar="PNG", help="The file to write; IMAGE-METHOD.png.")
+]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the file.")]
+
+
+def look(
+    method: Name,
+    run: Run,
+    image: Image = None,
+    layer: Layer = None,
+    target: Target = None,
+    out: Out = None,
+    overwrite: Overwrite = False,
+    ink: Ink = InkOption.AUTO,
+    best: Best = False,
+) -> None:
+    """Draw what a run's network looks at in a picture: attribution, as PNG.
+
+    The picture goes the way of the run's own test images, as for `chainrule predict`, and is drawn
+    as the network gets it.
+    """
+    entry = find_method(method)
+    file = out or Path(f"{image.stem if image else run.name}-{method}.png")
+    if file.is_dir():
+        raise DataError(f"{file}: this is a folder; give the name of the file to write")
+    if file.exists() and not overwrite:
+        raise DataError(f"{file}: already there; take another name (--out), or --overwrite")
+    predictor = Predictor(run, best=best)
+    member = predictor.members[0]
+    x = None if image is None else _seen(predictor, member, image, ink)
+    units = entry.units and layer is not None
+    at = Look(
+        member.model,
+        predictor.classes,
+        x,
+        layer,
+        None if target is None else _number(target, () if units else predictor.classes),
+        _samples(member),
+    )
+    figure = draw(method, at)
+    write_atomic(file, figure_png(figure))
+    if x is not None:
+        typer.echo(f"{image}: {_answer(member, x)}")
+    typer.echo(f"saved in {file}")
+
+
+def _seen(predictor: Predictor, member: Member, image: Path, ink: InkOption) -> Array:
+    """Give the picture as the network sees it, (1, C, H, W)."""
+    pixels = predictor.pixels(image, ink.value, member)
+    return np.asarray(member.transforms(pixels, Generator(0)))
+
+
+def _answer(member: Member, x: Array) -> str:
+    p = member.probabilities(member.scores(x))[0]
+    best = int(p.argmax())
+    if member.config.task == "regression":
+        return ", ".join(f"{n} {v:.6g}" for n, v in zip(member.config.classes, p, strict=True))
+    return f"{member.config.classes[best]} ({100 * p[best]:.2f} %)"
+
+
+def _number(target: str, classes: Sequence[str]) -> int:
+    """Give the number of a class, or of a layer's channel where there are no classes."""
+    if target in classes:
+        return classes.index(target)
+    if target.isdecimal() and (not classes or int(target) < len(classes)):
+        return int(target)
+    if not classes:
+        raise DataError(f"--target: with --layer, expected a channel's number; got {target!r}")
+    near = [] if target.isdecimal() else difflib.get_close_matches(target, classes, n=3)
+    near = near or list(classes[:10])
+    more = f", ... ({len(classes)})" if len(classes) > len(near) else ""
+    raise DataError(f"--target: no class {target!r}; there are {', '.join(near)}{more}")
+
+
+def _samples(member: Member) -> Callable[[int], tuple[Array, Array]]:
+    """Give what loads images of the run's test part, as the network sees them, and labels."""
+
+    def load(count: int) -> tuple[Array, Array]:
+        train = member.config.train
+        data = load_dataset(train.data, train.data_dir, validation=train.validation).test
+        images, labels = [], []
+        for x, y in DataLoader(data, min(count, 200), transform=member.transforms):
+            images.append(np.asarray(x))
+            labels.append(np.asarray(y))
+            if sum(map(len, labels)) >= count:
+                break
+        return np.concatenate(images)[:count], np.concatenate(labels)[:count]
+
+    return load

@@ -1,0 +1,79 @@
+"""`chainrule look`: pictures of what a run's network looks at."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from chainrule.cli.look import _samples
+from chainrule.data.mnist import load_mnist
+from chainrule.inspection.methods import METHODS
+from chainrule.training.config import TrainConfig
+from chainrule.training.task import TrainTask
+from chainrule.training.using import Member
+from tests.cli.running import Run, fails
+
+PNG = b"\x89PNG\r\n\x1a\n"
+
+
+@pytest.fixture
+def trained(small_set: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Train LeNet-5 for a step or two, write one image beside it, and go there."""
+    config = TrainConfig("lenet5", "mnist", small_set, epochs=1, batch_size=16, lr=0.01)
+    TrainTask(config, tmp_path / "run").run()
+    Image.fromarray(load_mnist(small_set).test.images[0, 0]).save(tmp_path / "digit.png")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_every_method_that_needs_an_image_alone(run: Run, trained: Path) -> None:
+    pytest.importorskip("matplotlib", reason="figures are in the demo extra")
+    for name, method in METHODS.items():
+        if "must" in (method.layer.value, method.target.value):
+            continue
+        answer = run("look", name, "run", "digit.png")
+        assert answer.code == 0, answer
+        assert answer.out.splitlines()[-1] == f"saved in digit-{name}.png"
+        assert (trained / f"digit-{name}.png").read_bytes().startswith(PNG)
+        assert answer.out.startswith("digit.png: ")
+
+
+def test_layers_and_targets(run: Run, trained: Path) -> None:
+    pytest.importorskip("matplotlib", reason="figures are in the demo extra")
+    first = run("look", "grad-cam", "run", "digit.png", "--layer", "conv1", "--out", "a.png")
+    assert first.out.endswith("saved in a.png\n")
+    options = ["--layer", "conv1", "--target", "7", "--out", "a.png"]
+    fails(run("look", "grad-cam", "run", "digit.png", *options), 1, "a.png: already there")
+    again = run("look", "grad-cam", "run", "digit.png", *options, "--overwrite")
+    assert again.code == 0
+    channel = run("look", "deconvnet", "run", "digit.png", "--layer", "conv1", "--target", "5")
+    assert channel.code == 0
+    assert (trained / "digit-deconvnet.png").read_bytes().startswith(PNG)
+
+
+def test_errors_say_what_there_is(run: Run, trained: Path) -> None:
+    saliency = ("look", "saliency", "run", "digit.png")
+    fails(run("look", "salency", "run", "digit.png"), 1, "among saliency,", "mean 'saliency'?")
+    fails(run("look", "saliency", "absent", "digit.png"), 1, "absent: no such folder")
+    fails(run("look", "saliency", "run", "absent.png"), 1, "absent.png: no such file")
+    fails(run("look", "saliency", "run"), 1, "saliency needs an image")
+    fails(run(*saliency, "--layer", "conv9"), 1, "no layer 'conv9'; it has conv3, conv2, conv1")
+    fails(run(*saliency, "--target", "cat"), 1, "no class 'cat'; there are 0, 1, 2, 3")
+    fails(run(*saliency, "--target", "11"), 1, "no class '11'; there are 0, 1, 2, 3")
+    fails(run(*saliency, "--layer", "conv1", "--target", "x"), 1, "a channel's number; got 'x'")
+    fails(run(*saliency, "--layer", "conv1", "--target", "6"), 1, "a target from 0 to 5")
+    fails(run("look", "occlusion", "run", "digit.png", "--layer", "fc1"), 1, "takes no layer")
+    fails(run("look", "grad-cam", "run", "digit.png", "--layer", "fc1"), 1, "take a convolution")
+    fails(run(*saliency, "--out", trained), 1, "this is a folder")
+    assert not list(trained.glob("digit-*.png"))
+
+
+def test_samples_for_methods_that_want_many_images(trained: Path, small_set: str) -> None:
+    member = Member.load(trained / "run")
+    images, labels = _samples(member)(4)
+    test = load_mnist(small_set).test
+    assert images.shape == (4, 1, 32, 32)
+    assert labels.tolist() == test.labels[:4].tolist()
+    assert len(_samples(member)(1000)[0]) == len(test)
