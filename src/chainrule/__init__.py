@@ -53,6 +53,7 @@ _ENGINE = {
     "chainrule.inference": "fuse",
     "chainrule.inspection.regions": "linear_regions",
     "chainrule.inspection.summary": "summary",
+    "chainrule.inspection.surface": "loss_surface",
     "chainrule.models.registry": "create_model",
     "chainrule.nn.module": "Module",
     "chainrule.ops": "linalg",

@@ -1,4 +1,4 @@
-"""Pictures of a plane: linear regions of a network, optimisers' paths; matplotlib is asked here."""
+"""Pictures of a network's linear regions; matplotlib is asked for only when one is drawn."""
 
 from __future__ import annotations
 
