@@ -174,6 +174,34 @@ def test_deep_networks_of_small_whole_numbers(seed: int) -> None:
     assert on_grid <= keys
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_patterns_are_those_that_linear_programs_find(seed: int) -> None:
+    """Every pattern of two layers is tried: the widest circle in it, by SciPy."""
+    optimize = pytest.importorskip("scipy.optimize")
+    model = random_net(50 + seed, 2, 4, 3, 1)
+    found = cr.linear_regions(model, BOX)
+    weights = [m.weight.detach().numpy() for m in model if isinstance(m, nn.Linear)]
+    biases = [np.array(m.bias.tolist()) for m in model if isinstance(m, nn.Linear)]
+    box = np.array([[-1, 0], [1, 0], [0, -1], [0, 1]]), np.array([3.0, 3, 2, 2])
+    wanted = set()
+    for number in range(2**7):
+        bits = np.array([number >> k & 1 for k in range(7)], dtype=np.int8)
+        first, second = bits[:4], bits[4:]
+        inner = weights[1] * first  # what the second layer sees where the first is so
+        a = np.concatenate([weights[0], inner @ weights[0]])
+        b = np.concatenate([biases[0], inner @ biases[0] + biases[1]])
+        sign = np.where(np.concatenate([first, second]) > 0, -1.0, 1.0)
+        rows = np.concatenate([sign[:, None] * a, box[0]])
+        right = np.concatenate([-sign * b, box[1]])
+        norms = np.linalg.norm(rows, axis=1, keepdims=True)
+        answer = optimize.linprog(
+            [0, 0, -1], np.hstack([rows, norms]), right, bounds=[(None, None)] * 2 + [(0, None)]
+        )
+        if answer.status == 0 and answer.x[2] > 1e-8:
+            wanted.add(bits.tobytes())
+    assert {np.concatenate(cell.pattern).tobytes() for cell in found.cells} == wanted
+
+
 def test_neighbours_of_one_affine_map_are_joined_and_others_are_not() -> None:
     # a hat over x0: 0, rising, falling, and 0 again beyond, which is another region
     hat = layer([[1, 0], [1, 0], [1, 0]], [1, 0, -1])
@@ -327,6 +355,29 @@ def test_what_has_no_regions_is_refused_in_words() -> None:
         cr.linear_regions(random_net(0, 2, 9, 1), BOX, limit=10)
 
 
+def test_a_layer_of_very_many_units_stops_at_the_limit_and_not_at_the_memorys() -> None:
+    model = random_net(0, 2, 3000, 1)
+    with pytest.raises(cr.ShapeError, match="at most 2000 cells"):
+        cr.linear_regions(model, BOX, limit=2000)
+
+
+def test_batch_norm_is_affine_and_weights_must_be_finite() -> None:
+    first, norm = layer([[1, 2], [-1, 1]], [3, 0]), nn.BatchNorm1d(2).double()
+    norm.running_mean.data = cr.tensor([3.0, 0.5]).double()
+    norm.running_var.data = cr.tensor([4.0, 0.25]).double()
+    model = nn.Sequential(first, norm, nn.ReLU())
+    found = cr.linear_regions(model, BOX)
+    # x + 2 y = 0 and -x + y = 0.5: the mean takes the first bias away
+    assert found.count == 4
+    with cr.no_grad():
+        for cell in found.cells:
+            y = model.eval()(cr.tensor(cell.centre[None])).numpy()[0]
+            np.testing.assert_allclose(cell.weight @ cell.centre + cell.bias, y, atol=1e-12)
+    first.bias.data = cr.tensor([float("nan"), 0.0]).double()
+    with pytest.raises(cr.DataError, match="weights of 0 are not finite"):
+        cr.linear_regions(model, BOX)
+
+
 class Mixing(nn.Module):
     """Adds something else to each input of a batch, or mixes them."""
 
@@ -356,7 +407,7 @@ def test_pictures(tmp_path: Any) -> None:
     figure = found.plot(title="a net")
     axes = figure.axes[0]
     assert axes.get_title().startswith(
-        f"a net\n{found.count} linear regions, at most {found.bound}"
+        f"a net\n{found.count} linear regions, at most {found.bound:,}"
     )
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("x0", "x1")
     labels = [text.get_text() for text in figure.legends[0].get_texts()]

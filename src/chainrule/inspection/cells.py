@@ -8,13 +8,14 @@ import numpy as np
 
 from chainrule.engine.capture import Graph, GraphNode
 from chainrule.engine.op import Array, Op
-from chainrule.errors import KindError, expect, failure
+from chainrule.errors import DataError, KindError, expect, failure
 from chainrule.ops.activation import LeakyReLU, ReLU
 from chainrule.ops.activation_hard import Hardtanh
 from chainrule.ops.conv import Conv
 from chainrule.ops.elementwise import Add, Div, Mul, Neg, Sub
 from chainrule.ops.linear import Linear
 from chainrule.ops.matmul import Matmul
+from chainrule.ops.norm import BatchNorm
 from chainrule.ops.pool_average import AdaptiveAvgPool, AvgPool
 from chainrule.ops.rounding import Abs
 from chainrule.ops.shape import Clone, Contiguous, Flatten, Reshape, Squeeze, Unsqueeze
@@ -91,8 +92,11 @@ class Cutter:
         for node in graph:
             if node.op is None:
                 if node.tensor is not None:
-                    array = node.tensor.array
-                    self._constants[id(node)] = array.astype(np.float64)
+                    array = node.tensor.array.astype(np.float64)
+                    if not np.isfinite(array).all():
+                        where = node.layer or node.name
+                        raise DataError(f"linear_regions: weights of {where} are not finite")
+                    self._constants[id(node)] = array
             elif any(id(n) in self.live for n in node.inputs):
                 self._check(node.op, node, rows)
                 self.live.add(id(node))
@@ -117,13 +121,15 @@ class Cutter:
             type(op) in _ANY  # and not of a class under it, which may be fused with a ReLU
             or (type(op) in _ONE and sum(live) == 1)
             or (type(op) in _FIRST and live[0] and not any(live[1:]))
+            or (type(op) is BatchNorm and not op.training and not any(live[1:]))
         )
         where = f" in layer {node.layer!r}" if node.layer else ""
         if bent is None and not affine:
             raise failure(
                 "linear_regions",
-                "linear layers, convolutions, averages, sums and reshaping between ReLU, "
-                f"LeakyReLU, ReLU6, Hardtanh and absolute values; {op.name}{where} is none of them",
+                "linear layers, convolutions, batch norm, averages, sums and reshaping between "
+                "ReLU, LeakyReLU, ReLU6, Hardtanh and absolute values; "
+                f"{op.name}{where} is none of them",
                 error=KindError,
                 operation=op,
             )
@@ -159,12 +165,15 @@ class Cutter:
             found: list[Part] = []
             for part in parts:
                 found += self._bend(part, node, bent, layer)
-                rule = f"at most {self.limit} cells"
-                hint = "take a smaller plane or network, or a higher limit"
-                expect(len(found) <= self.limit, "linear_regions", rule, hint=hint)
+                self._limited(len(found))
             parts = found
             layer += 1
         return parts
+
+    def _limited(self, cells: int) -> None:
+        hint = "take a smaller plane or network, or a higher limit"
+        rule = f"at most {self.limit} cells"
+        expect(cells <= self.limit, "linear_regions", rule, hint=hint)
 
     def _run(self, node: GraphNode, values: dict[int, Array], op: Op | None = None) -> Array:
         arrays = [values[id(n)] for n in node.inputs]
@@ -179,6 +188,8 @@ class Cutter:
             if id(n) in self._constants:
                 found[id(n)] = self._constants[id(n)]
                 sizes[id(n)] = np.abs(found[id(n)])
+        if isinstance(node.op, BatchNorm):  # whose mean is taken away: sizes add up
+            sizes[id(node.inputs[1])] = -sizes[id(node.inputs[1])]
         adds = Add(abs(node.op.alpha)) if isinstance(node.op, Add) else None
         return self._run(node, found), np.abs(self._run(node, sizes, adds))
 
@@ -200,6 +211,7 @@ class Cutter:
                 line = slopes[:, unit] / lengths[unit], (z[0, unit] - kink) / lengths[unit]
                 cut = (layer, int(unit))
                 parts = [half for each in parts for half in self._halves(*each, line, cut)]
+                self._limited(len(parts))
         found = []
         for corners, edges in parts:
             middle = z[0] + corners.mean(axis=0) @ slopes

@@ -38,9 +38,9 @@ def regions_figure(found: Regions, output: int | None, title: str) -> Any:
     axes.set_ylabel("t: from origin to b" if found.marks else "x1")
     _name_inputs(axes, found)
     regions = "region" if found.count == 1 else "regions"
-    text = f"{found.count} linear {regions}, at most {found.bound} ({found.bound_name})"
+    text = f"{found.count:,} linear {regions}, at most {found.bound:,} ({found.bound_name})"
     if found.affine_count != found.count:
-        text += f"\n{found.affine_count} where neighbours of one affine map are joined"
+        text += f"\n{found.affine_count:,} where neighbours of one affine map are joined"
     axes.set_title(f"{title}\n{text}".strip(), fontsize="medium", parse_math=False)
     return figure
 
@@ -98,7 +98,8 @@ def _draw_kinks(axes: Any, found: Regions, halo: bool) -> None:
     """Draw the kinks of each layer in a colour and dashes of its own, on dark areas with a rim."""
     collections = importlib.import_module("matplotlib.collections")
     effects = importlib.import_module("matplotlib.patheffects")
-    thin = 1.0 if len(found.cuts) > 400 else 1.6
+    many = len(found.cuts)
+    thin = 0.5 if many > 2000 else 1.0 if many > 400 else 1.6
     for number, layer in enumerate(found.layers):
         segments = [cut.ends for cut in found.cuts if cut.layer == number]
         units = len({cut.unit for cut in found.cuts if cut.layer == number})

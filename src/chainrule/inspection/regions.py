@@ -127,8 +127,8 @@ class Regions:
     def __str__(self) -> str:
         units = " + ".join(str(layer.units) for layer in self.layers) or "0"
         return (
-            f"{self.count} linear regions by activation pattern, {self.affine_count} with "
-            f"neighbours of one affine map joined; {units} units make at most {self.bound} "
+            f"{self.count:,} linear regions by activation pattern, {self.affine_count:,} with "
+            f"neighbours of one affine map joined; {units} units make at most {self.bound:,} "
             f"({self.bound_name})"
         )
 
@@ -163,9 +163,10 @@ def linear_regions(
     open: what has no area does not count, and what is thinner than 1e-9 of the rectangle has none.
 
     The network is followed in evaluation mode and computed in float64.  It may be made of linear
-    layers, convolutions, average pooling, sums and reshaping, between ReLU, LeakyReLU, ReLU6,
-    Hardtanh and absolute values.  Raises KindError for other operations, naming them, and
-    ShapeError for a plane that is none and for more cells than `limit`.
+    layers, convolutions, batch norm, average pooling, sums and reshaping, between ReLU, LeakyReLU,
+    ReLU6, Hardtanh and absolute values.  Raises KindError for other operations, naming them,
+    ShapeError for a plane that is none and for more cells than `limit`, and DataError for weights
+    that are not finite.
 
     Three lines in general position make 7 regions, Zaslavsky's bound:
 
