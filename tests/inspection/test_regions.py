@@ -219,6 +219,9 @@ def test_neighbours_of_one_affine_map_are_joined_and_others_are_not() -> None:
     found = cr.linear_regions(same, BOX)
     assert (found.count, found.affine_count) == (2, 1)
     assert found.cells[0].weight == pytest.approx(np.array([[0.3, 0.7]]))
+    # the same, rounded differently on both sides
+    same[0], same[2] = layer([[0.3, 0.7], [-0.9, -2.1]], [0, 0]), layer([[1, -1 / 3]], [0])
+    assert cr.linear_regions(same, BOX).affine_count == 1
     one = nn.Sequential(layer([[1, 0], [1, 1]], [0, 0]), nn.LeakyReLU(1.0))
     assert cr.linear_regions(one, BOX).affine_count == 1
 
@@ -289,6 +292,61 @@ class Residual(nn.Module):
     def forward(self, x: cr.Tensor) -> cr.Tensor:
         y = cr.relu(self.inner(x)) - 0.5 * x
         return cr.abs(y) + nn.functional.relu6(3 * y - 1)
+
+
+class Skip(nn.Module):
+    """ReLU alone, but with a way round."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = layer([[1, 0.3], [-0.2, 1]], [0.5, 0])
+
+    def forward(self, x: cr.Tensor) -> cr.Tensor:
+        y: cr.Tensor = cr.relu(x + cr.relu(self.inner(x)))
+        return y
+
+
+class Fused(nn.Module):
+    """A convolution and its ReLU in one operation."""
+
+    def forward(self, x: cr.Tensor) -> cr.Tensor:
+        y: cr.Tensor = nn.functional.conv2d_relu(x, cr.ones(1, 1, 1, 1))
+        return y
+
+
+def test_ways_round_have_the_plain_bound_and_fused_kinks_are_not_overlooked() -> None:
+    found = cr.linear_regions(Skip(), BOX)
+    assert (found.bound, found.bound_name) == (16, "the layers' product")
+    with pytest.raises(cr.KindError, match="conv2d_relu is none of them"):
+        cr.linear_regions(Fused(), cr.randn(3, 1, 2, 2))
+
+
+def test_cuts_are_pieces_of_the_kinks() -> None:
+    lines = np.array([[2, 1, 8], [-3, 1, -12], [-1, 1, -4]], dtype=float)
+    found = cr.linear_regions(
+        nn.Sequential(layer(lines[:, :2], lines[:, 2]), nn.ReLU()), (-10, 10, -5, 10)
+    )
+    assert len(found.cuts) == 5  # the first line cuts once, the others what that left
+    for cut in found.cuts:
+        assert cut.layer == 0
+        np.testing.assert_allclose(
+            cut.ends @ lines[cut.unit, :2] + lines[cut.unit, 2], 0, atol=1e-9
+        )
+    lengths = [0.0, 0.0, 0.0]
+    for cut in found.cuts:
+        lengths[cut.unit] += float(np.linalg.norm(cut.ends[1] - cut.ends[0]))
+    # from border to border: the slopes are -2, 3 and 1
+    heights = [15, 15, 15]
+    wanted = [h * np.hypot(1, s) / abs(s) for h, s in zip(heights, (-2, 3, 1), strict=True)]
+    assert lengths == pytest.approx([*wanted[:2], np.hypot(15, 15)])
+
+
+def test_hard_tanh_has_two_kinks() -> None:
+    found = cr.linear_regions(nn.Sequential(layer([[1, 0]], [0]), nn.Hardtanh(-1, 2)), BOX)
+    ends = {int(c.pattern[0][0]): (*c.weight[0].tolist(), float(c.bias[0])) for c in found.cells}
+    assert {k: pytest.approx(v) for k, v in ends.items()} == {
+        0: (0, 0, -1), 1: (1, 0, 0), 2: (0, 0, 2)
+    }  # fmt: skip
 
 
 def test_other_kinks_and_sums_of_ways() -> None:
@@ -373,6 +431,11 @@ def test_batch_norm_is_affine_and_weights_must_be_finite() -> None:
         for cell in found.cells:
             y = model.eval()(cr.tensor(cell.centre[None])).numpy()[0]
             np.testing.assert_allclose(cell.weight @ cell.centre + cell.bias, y, atol=1e-12)
+    # 0.1 * 3 - 0.3 is rounding and no value above 0
+    flat, norm = layer([[0, 0]], [0.1]), nn.BatchNorm1d(1).double()
+    norm.running_mean.data = cr.tensor(np.array([0.3]))
+    zero = nn.Sequential(flat, nn.ReLU(), layer([[3]], [0]), norm, nn.ReLU())
+    assert cr.linear_regions(zero, BOX).cells[0].pattern[1].tolist() == [0]
     first.bias.data = cr.tensor([float("nan"), 0.0]).double()
     with pytest.raises(cr.DataError, match="weights of 0 are not finite"):
         cr.linear_regions(model, BOX)

@@ -200,13 +200,12 @@ class Cutter:
         later = self._later[id(node)]
         slopes = z[1:] - z[0]  # (2, n)
         lengths = np.hypot(*slopes)
-        flat = lengths <= _ROUNDING * sizes
-        lengths[flat] = 1.0
+        lengths[lengths == 0] = 1.0  # a value that is the same all over crosses nothing
         parts = [(part.corners, part.edges)]
         for kink in bent.kinks:
             distances = (z[0] - kink + part.corners @ slopes) / lengths  # (k, n)
             thin = np.maximum(_THIN, _ROUNDING * sizes / lengths)
-            crossed = ~flat & (distances.max(axis=0) > thin) & (distances.min(axis=0) < -thin)
+            crossed = (distances.max(axis=0) > thin) & (distances.min(axis=0) < -thin)
             for unit in np.flatnonzero(crossed):
                 line = slopes[:, unit] / lengths[unit], (z[0, unit] - kink) / lengths[unit]
                 cut = (layer, int(unit))

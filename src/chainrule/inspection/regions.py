@@ -252,11 +252,10 @@ def _neighbours(parts: list[Part], cuts: list[Cut]) -> tuple[tuple[int, int], ..
     for on_cut in sides.values():
         on_cut.sort()
         for i, (_, end, one) in enumerate(on_cut):
-            for begin, last, other in on_cut[i + 1 :]:
+            for begin, _, other in on_cut[i + 1 :]:
                 if begin >= end - 1e-9:
                     break
-                if min(end, last) - begin > 1e-9:
-                    found.add((min(one, other), max(one, other)))
+                found.add((min(one, other), max(one, other)))
     return tuple(sorted(found))
 
 
