@@ -207,6 +207,11 @@ def test_neighbours_of_one_affine_map_are_joined_and_others_are_not() -> None:
     hat = layer([[1, 0], [1, 0], [1, 0]], [1, 0, -1])
     found = cr.linear_regions(nn.Sequential(hat, nn.ReLU(), layer([[1, -2, 1]], [0])), BOX)
     assert (found.count, found.affine_count) == (4, 4)
+    # quarters are neighbours of two others each, and not of the one across
+    quarters = cr.linear_regions(nn.Sequential(layer([[1, 0], [0, 1]], [0, 0]), nn.ReLU()), BOX)
+    above = [cell.pattern[0].astype(int) for cell in quarters.cells]
+    assert len(quarters.neighbours) == 4
+    assert all(abs(above[i] - above[j]).sum() == 1 for i, j in quarters.neighbours)
     # the second unit does not reach the output
     quiet = nn.Sequential(layer([[1, 0], [0, 1]], [0, 0]), nn.ReLU(), layer([[1, 0]], [0]))
     found = cr.linear_regions(quiet, BOX)
@@ -220,8 +225,10 @@ def test_neighbours_of_one_affine_map_are_joined_and_others_are_not() -> None:
     assert (found.count, found.affine_count) == (2, 1)
     assert found.cells[0].weight == pytest.approx(np.array([[0.3, 0.7]]))
     # the same, rounded differently on both sides
-    same[0], same[2] = layer([[0.3, 0.7], [-0.9, -2.1]], [0, 0]), layer([[1, -1 / 3]], [0])
-    assert cr.linear_regions(same, BOX).affine_count == 1
+    for seed in range(10):
+        u = np.random.default_rng(seed).normal(size=2)
+        same[0], same[2] = layer([u, -3 * u], [0.1, -0.3]), layer([[1, -1 / 3]], [0])
+        assert cr.linear_regions(same, BOX).affine_count == 1
     one = nn.Sequential(layer([[1, 0], [1, 1]], [0, 0]), nn.LeakyReLU(1.0))
     assert cr.linear_regions(one, BOX).affine_count == 1
 
@@ -251,14 +258,17 @@ def test_joined_regions_against_flood_filling_of_gradients(seed: int) -> None:
     assert found.affine_count == regions
 
 
-def test_a_value_that_is_0_all_over_is_no_cut() -> None:
-    # in the second layer relu(x) - relu(-x) - relu(x + 10) + 10 is 0 but for rounding
-    a = layer([[0.1, 0.3], [-0.1, -0.3], [0.1, 0.3]], [0, 0, 10])
-    b = layer([[1, -1, -1], [1, 0, 0]], [10, -0.1])
+@pytest.mark.parametrize("seed", range(10))
+def test_a_value_that_is_0_but_for_rounding_is_no_cut(seed: int) -> None:
+    # in the second layer relu(u) - relu(-u) - relu(u + 10) + 10 is 0, but its terms are rounded
+    random = np.random.default_rng(seed)
+    u, scale = random.uniform(-1, 1, size=2), random.uniform(0.5, 2, size=3)
+    a = layer(np.outer(scale, u) * [[1], [-1], [1]], [0, 0, 10 * scale[2]])
+    b = layer([[1 / scale[0], -1 / scale[1], -1 / scale[2]]], [10])
     model = nn.Sequential(a, nn.ReLU(), b, nn.ReLU())
     found = cr.linear_regions(model, BOX)
-    assert found.count == 3
-    assert {int(cell.pattern[1][0]) for cell in found.cells} == {0}
+    assert found.count == 2
+    assert [cell.pattern[1].tolist() for cell in found.cells] == [[0], [0]]
 
 
 def test_bounds() -> None:

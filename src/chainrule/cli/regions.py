@@ -20,7 +20,7 @@ from chainrule.nn.module import Module
 
 Units = Annotated[
     list[int] | None,
-    typer.Argument(metavar="[UNITS]...", min=1, help="Units of each hidden layer, as 8 8."),
+    typer.Argument(metavar="UNITS", min=1, help="Units of each hidden layer, as 8 8."),
 ]
 Lines = Annotated[
     list[str],
