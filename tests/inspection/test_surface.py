@@ -164,6 +164,9 @@ def test_pictures(tmp_path: Path) -> None:
     assert texts[-1] == "Adam: left the plane at step 25"
     drawn = {line.get_label(): line for line in axes.get_lines()}
     np.testing.assert_array_equal(drawn[texts[1]].get_xydata(), race.paths["SGD"])
+    ends = [line.get_xydata()[0] for line in axes.get_lines() if line.get_marker() == "X"]
+    assert len(ends) == len(race.notes) == 3
+    assert all(abs(end).max() == 1.5 for end in ends)  # at the border where they left
     assert len({line.get_color() for line in axes.get_lines()[1:]}) == 7
     figure.savefig(tmp_path / "race.png")
     assert "minima" in [

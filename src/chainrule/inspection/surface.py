@@ -1,6 +1,6 @@
-"""Optimisers raced over a surface of two numbers: the lectures' picture, with the real classes.
+"""Optimisers raced over a surface of two numbers, with the classes that train networks.
 
-Source: deck 001's picture of SGD, momentum, NAG, Adagrad, Adadelta and RMSprop on one surface.
+The lectures' picture has SGD, momentum, NAG, Adagrad, Adadelta and RMSprop on one surface.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ def race_figure(race: Race, title: str) -> Any:
     for number, (name, path) in enumerate(race.paths.items()):
         line, head = _runner(axes, race, number, name)
         line.set_data(*path.T)
-        head.set_data(*path[-1:].T)
+        head.set_data(*_held(race, path[-1]))
     _legend(figure, race)
     return figure
 
@@ -53,7 +53,7 @@ def animate_race(race: Race, where: str | Path, frames: int, fps: int) -> None:
         canvas.restore_region(empty)
         for (line, head), path in zip(runners, race.paths.values(), strict=True):
             line.set_data(*path[: time + 1].T)
-            head.set_data(*path[min(time, len(path) - 1)][:, None])
+            head.set_data(*_held(race, path[min(time, len(path) - 1)]))
         clock.set_text(f"step {time}")
         for artist in moving:
             axes.draw_artist(artist)
@@ -146,8 +146,15 @@ def _runner(axes: Any, race: Race, number: int, name: str) -> tuple[Any, Any]:
         markeredgecolor="white",
         markersize=8,
         zorder=4,
+        clip_on=False,
     )
     return line, head
+
+
+def _held(race: Race, point: Array) -> Array:
+    """Give a point (2, 1); one that left the plane is shown at its border."""
+    x0, x1, y0, y1 = race.surface.plane
+    return np.clip(point, [x0, y0], [x1, y1])[:, None]
 
 
 def _label(race: Race, name: str) -> str:
