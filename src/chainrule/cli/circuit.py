@@ -19,7 +19,12 @@ Values = Annotated[
     typer.Argument(metavar="NAME=VALUE", help="A number, or a matrix: W=[[1,2],[3,4]]."),
 ]
 Out = Annotated[
-    Path | None, typer.Option(help="Draw it too: a file that ends in .svg, .png or .dot.")
+    Path | None,
+    typer.Option(
+        *("--output", "-o", "--out"),
+        metavar="FILE",
+        help="Draw it too: a file that ends in .svg, .png or .dot.",
+    ),
 ]
 Digits = Annotated[int, typer.Option(min=1, max=17, help="Digits of a number that count.")]
 

@@ -44,7 +44,10 @@ Target = Annotated[
     ),
 ]
 Out = Annotated[
-    Path | None, typer.Option(metavar="PNG", help="The file to write; IMAGE-METHOD.png.")
+    Path | None,
+    typer.Option(
+        *("--output", "-o", "--out"), metavar="PNG", help="The file to write; IMAGE-METHOD.png."
+    ),
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the file.")]
 

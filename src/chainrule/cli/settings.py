@@ -1,13 +1,16 @@
-"""What commands read about networks: shapes of images, options as NAME=VALUE."""
+"""What commands read, shapes of images, options as NAME=VALUE, numbers; and how they save."""
 
 from __future__ import annotations
 
 import ast
 import inspect
+import io
 import re
+from pathlib import Path
 from typing import Any
 
 from chainrule.errors import KindError, ShapeError, failure
+from chainrule.formats.atomic import write_atomic
 from chainrule.models.pattern import PatternNet, is_pattern
 from chainrule.models.registry import find
 
@@ -53,3 +56,33 @@ def chosen(model: str, pairs: list[str], shape: tuple[int, int, int]) -> dict[st
             rule = f"a value like {default!r} for {name}"
             raise failure("--set", rule, error=KindError, set=pair)
     return options
+
+
+def numbers(option: str, text: str, count: int) -> list[float]:
+    """Read so many numbers with commas between them.
+
+    >>> numbers("--start", "1,-2.5", 2)
+    [1.0, -2.5]
+    """
+    try:
+        found = [float(part) for part in text.split(",")]
+    except ValueError:
+        found = []
+    if len(found) != count:
+        raise failure(option, f"{count} numbers with commas between", error=KindError, given=text)
+    return found
+
+
+def save_figure(figure: Any, path: Path) -> None:
+    """Write a matplotlib figure in the form that the file's name asks for, whole or not at all.
+
+    Raises KindError for an ending that matplotlib does not write.
+    """
+    known = figure.canvas.get_supported_filetypes()
+    ending = path.suffix.lower().lstrip(".")
+    if ending not in known:
+        rule = f"a file that ends in one of {', '.join(sorted(known))}"
+        raise failure("--output", rule, error=KindError, output=str(path))
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format=ending)
+    write_atomic(path, buffer.getvalue())
