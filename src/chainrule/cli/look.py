@@ -18,7 +18,7 @@ from chainrule.engine.op import Array
 from chainrule.engine.random import Generator
 from chainrule.errors import DataError
 from chainrule.formats.atomic import write_atomic
-from chainrule.inspection.canvas import figure_png
+from chainrule.inspection.figures import figure_png
 from chainrule.inspection.methods import METHODS, Look, find_method
 from chainrule.inspection.methods import look as draw
 from chainrule.training.using import Member, Predictor

@@ -1,7 +1,7 @@
 """Looking at networks: what they are made of, how their numbers come about, what they look at."""
 
-from chainrule.inspection.canvas import figure_png
 from chainrule.inspection.circuits import Drawing, circuit, draw, explain
+from chainrule.inspection.figures import figure_png
 from chainrule.inspection.grad_cam import grad_cam, last_maps
 from chainrule.inspection.gradients import deconvnet, guided_backprop, saliency
 from chainrule.inspection.integrated import IntegratedGradients, integrated_gradients

@@ -8,7 +8,7 @@ import numpy as np
 
 from chainrule.engine.op import Array
 from chainrule.errors import expect
-from chainrule.inspection.canvas import new_figure
+from chainrule.inspection.figures import new_figure
 
 _BRIGHTEST = 99.5  # the percentile that has the strongest colour: single pixels must not rule it
 _SIGNED, _UNSIGNED = "RdBu_r", "inferno"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from chainrule.errors import expect
-from chainrule.inspection.canvas import new_figure
+from chainrule.inspection.figures import new_figure
 
 if TYPE_CHECKING:
     from chainrule.inspection.regions import Regions

@@ -12,7 +12,7 @@ from PIL import Image
 
 from chainrule.engine.op import Array
 from chainrule.formats.atomic import write_atomic
-from chainrule.inspection.canvas import new_figure
+from chainrule.inspection.figures import new_figure
 from chainrule.inspection.plane_plots import COLOURS
 
 if TYPE_CHECKING:
