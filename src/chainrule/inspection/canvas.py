@@ -123,6 +123,15 @@ def stream(asked: str, seed: Any) -> Generator:
     return Generator(int(seed))
 
 
+def noise(
+    prepare: Preparation, shape: tuple[int, ...], amount: float, generator: Generator
+) -> Array:
+    """Give an image (C, H, W) of the neutral colour with normal noise of so much."""
+    drawn = generator.normal(shape, prepare.mean.dtype, 0.0, amount)
+    image: Array = np.clip(prepare.neutral[0] + drawn, 0, 1)
+    return image
+
+
 def setting(asked: str, least: float, most: float = math.inf, **given: Any) -> None:
     """Check numbers that a caller chose, by their names."""
     for name, value in given.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Iterable
 from typing import Any
 
@@ -124,7 +125,10 @@ def tsne(
     number = int(stream(asked, seed).integers(0, 2**31 - 1, ()))
     makes = extra("sklearn.manifold", "t-SNE is computed").TSNE
     start = "pca" if k <= min(x.shape) else "random"
-    laid: Array = makes(k, perplexity=perplexity, init=start, random_state=number).fit_transform(x)
+    model = makes(k, perplexity=perplexity, init=start, random_state=number)
+    limits = importlib.import_module("threadpoolctl").threadpool_limits
+    with limits(1):  # threads would add in another order each time, and wait for others
+        laid: Array = model.fit_transform(x)
     return laid
 
 

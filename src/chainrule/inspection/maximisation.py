@@ -23,6 +23,7 @@ from chainrule.inspection.canvas import (
     image_array,
     image_size,
     kind_of,
+    noise,
     rolled,
     setting,
     softened,
@@ -76,13 +77,14 @@ def activation_maximization(
 
         score = activation - l2 * sum of squares of (image - neutral) / std,
 
-    scaled to a root mean square of `step_size` (which falls to 0 on the way), and keeps values
-    from 0 to 1.  What keeps the image from noise that no photo has:
+    scaled to a root mean square of `step_size`, and keeps values from 0 to 1.  What keeps the image
+    from noise that no photo has:
 
     - `jitter`: the image is shifted in circles by up to so many pixels before each gradient;
     - `decay`: this part of the way to the neutral colour is gone back after each step;
-    - `blur`: a Gaussian of so many pixels over every `blur_every`-th step, but for the last.
+    - `blur`: a Gaussian of so many pixels over the image, after every `blur_every`-th step.
 
+    Step, decay and blur fall to 0 on the way, linearly.
     `layer` is a dotted name, "" the model itself; `size` is (C, H, W).  `history["score"]` has the
     score before each step and at the end, without jitter in the last alone.
 
@@ -104,7 +106,8 @@ def activation_maximization(
     setting(asked, 0.0, 1.0, decay=decay)
     generator, prepare = stream(asked, seed), Preparation(asked, shape[0], mean, std, kind)
     neutral = np.broadcast_to(prepare.neutral[0], shape)
-    x = _beginning(asked, start, neutral, generator)
+    x = noise(prepare, shape, 0.02, generator) if start is None else image_array(asked, start, kind)
+    expect(x.shape == shape, asked, f"a start of the size {shape}", error=ShapeError, start=x)
     score = _Score(Reading(asked, model, [layer]), layer, unit, position)
     origin = prepare(neutral[None]).array
 
@@ -117,10 +120,11 @@ def activation_maximization(
         shift = drawn_shift(generator, reach)
         value, gradient = uphill(objective, prepare, rolled(x, shift))
         diary.note(score=value)
-        x = x + step_size * (1 - k / count) * _scaled(rolled(gradient, [-s for s in shift]))
-        x = x + decay * (neutral - x)
+        left = 1 - k / count  # all forces cease together, or the weaker would win at the end
+        x = x + left * step_size * _scaled(rolled(gradient, [-s for s in shift]))
+        x = x + left * decay * (neutral - x)
         if (k + 1) % every == 0 and k + 1 < count:
-            x = softened(x, blur)
+            x = softened(x, left * blur)
         x = np.clip(x, 0, 1).astype(kind)
     diary.note(score=uphill(objective, prepare, x)[0])
     return Picture(x, diary.history)
@@ -134,8 +138,8 @@ def class_image(
     steps: int = 128,
     step_size: float = 0.02,
     l2: float = 1e-3,
-    blur: float = 0.0,
-    jitter: int = 2,
+    blur: float = 0.5,
+    jitter: int = 4,
     seed: int | Generator = 0,
     mean: Any = None,
     std: Any = None,
@@ -184,18 +188,6 @@ class _Score:
         unit = unit_of(self.read.asked, self.layer, y, self.unit)
         place = place_of(self.read.asked, self.layer, y, self.position)
         return activation_of(y, unit, place)
-
-
-def _beginning(asked: str, start: Any, neutral: Array, generator: Generator) -> Array:
-    """Give the first image: the one handed in, or the neutral colour with a little noise."""
-    if start is None:
-        noise = generator.normal(neutral.shape, neutral.dtype, 0.0, 0.02)
-        first: Array = np.clip(neutral + noise, 0, 1)
-        return first
-    x = image_array(asked, start, neutral.dtype)
-    rule = f"a start of the size {neutral.shape}"
-    expect(x.shape == neutral.shape, asked, rule, error=ShapeError, start=x)
-    return x
 
 
 def _scaled(gradient: Array) -> Array:

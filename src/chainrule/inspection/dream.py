@@ -22,6 +22,7 @@ from chainrule.inspection.canvas import (
     resized,
     rolled,
     setting,
+    softened,
     stream,
 )
 from chainrule.inspection.maximisation import uphill
@@ -40,6 +41,7 @@ def deep_dream(
     steps: int = 10,
     step_size: float = 0.01,
     jitter: int = 4,
+    blur: float = 0.5,
     seed: int | Generator = 0,
     mean: Any = None,
     std: Any = None,
@@ -51,7 +53,8 @@ def deep_dream(
     begins on the image shrunk by `scale` for `octaves - 1` times, and what was painted there is
     enlarged and laid over the next larger one, so that shapes come in several sizes.  A step adds
     the gradient, scaled to a mean size of `step_size`; before each the image is shifted in circles
-    by up to `jitter` pixels, so that the network's steps leave no pattern.
+    by up to `jitter` pixels, so that the network's steps leave no pattern, and the gradient is
+    softened by a Gaussian of `blur` pixels, without which first layers paint stripes of a pixel.
 
     The network runs only as far as the layer, so that one of small images dreams on large ones.
     Shapes: (C, H, W) from 0 to 1 -> the same, in `.image`; `history["score"]` has the objective
@@ -70,7 +73,7 @@ def deep_dream(
     asked = "deep_dream"
     x = image_array(asked, image, kind_of(asked, model))
     several, count = counts(asked, octaves=octaves, steps=steps)
-    setting(asked, 0.0, step_size=step_size)
+    setting(asked, 0.0, step_size=step_size, blur=blur)
     expect(scale > 1, asked, "a scale above 1 from octave to octave", scale=scale)
     generator, prepare = stream(asked, seed), Preparation(asked, len(x), mean, std, x.dtype)
     (reach,) = counts(asked, least=0, jitter=jitter)
@@ -92,7 +95,7 @@ def deep_dream(
             shift = drawn_shift(generator, reach)
             value, gradient = uphill(objective, prepare, rolled(canvas, shift))
             diary.note(score=value)
-            gradient = rolled(gradient, [-s for s in shift])
+            gradient = softened(rolled(gradient, [-s for s in shift]), blur)
             mean_size = float(np.abs(gradient).mean())
             if mean_size > 0:
                 canvas = canvas + (step_size / mean_size) * gradient

@@ -21,6 +21,7 @@ from chainrule.inspection.canvas import (
     counts,
     image_array,
     kind_of,
+    noise,
     setting,
     stream,
 )
@@ -60,7 +61,7 @@ def style_transfer(
     style_layers: Sequence[str],
     content_weight: float = 1.0,
     style_weight: float = 10.0,
-    smoothness: float = 0.0,
+    smoothness: float = 3.0,
     steps: int = 100,
     optimizer: str = "lbfgs",
     lr: float | None = None,
@@ -80,7 +81,8 @@ def style_transfer(
 
     These are Gatys's sums of squares with each layer's weight chosen as the square of its target:
     a layer counts the same whatever the size of its numbers, and 1 is the loss of no response at
-    all.  The image begins as the content, or with start="noise" as noise from `seed`, and is
+    all.  Without smoothness a network's steps leave a checkered pattern.  The image begins as the
+    content, or with start="noise" as grey (or the mean) with a little noise from `seed`, and is
     optimised by "lbfgs" (`lr` 1, strong Wolfe line search) or "adam" (`lr` 0.02); values beyond 0
     and 1 cost their square while it lasts, and are cut at the end.
 
@@ -115,7 +117,7 @@ def style_transfer(
     targets.look(prepare(photo[None]), prepare(art[None]))
     first = photo
     if start == "noise":
-        first = stream(asked, seed).uniform(photo.shape, kind, 0.0, 1.0)
+        first = noise(prepare, photo.shape, 0.05, stream(asked, seed))
     canvas = Tensor(first[None].copy(), requires_grad=True)
     diary = Diary(count, progress)
 
