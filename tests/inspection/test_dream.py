@@ -6,7 +6,7 @@ import pytest
 import chainrule as cr
 from chainrule.errors import ShapeError
 from chainrule.inspection import deep_dream
-from chainrule.inspection.canvas import resized
+from chainrule.inspection.canvas import resized, softened
 from tests.inspection.common import photo, small
 
 
@@ -84,3 +84,25 @@ def test_a_layer_that_is_silent_leaves_the_image() -> None:
 def test_settings_out_of_range(options: dict[str, float], rule: str) -> None:
     with pytest.raises(ShapeError, match=f"deep_dream: expected {rule}"):
         deep_dream(small(), photo(), "conv1", **options)
+
+
+def test_a_shifted_gradient_goes_back_to_its_place() -> None:
+    """On black but for one spot, a convolution without bias wants changes around the spot alone."""
+    model, image = small(), np.zeros((3, 24, 24), np.float32)
+    image[:, 4:6, 17:19] = 0.5
+    with cr.no_grad():
+        model.conv1.bias.zero_()
+    dream = deep_dream(model, image, "conv1", octaves=1, steps=1, jitter=3, blur=0.0)
+    changed = np.argwhere((dream.image != image).any(axis=0))
+    assert (changed.min(axis=0) >= [2, 15]).all()
+    assert (changed.max(axis=0) <= [7, 20]).all()
+
+
+def test_the_gradient_is_softened() -> None:
+    model, image = small(), photo(20, 20) * 0.5 + 0.25
+    given = {"octaves": 1, "steps": 1, "jitter": 0, "step_size": 0.01}
+    plain = deep_dream(model, image, "conv1", blur=0.0, **given).image - image
+    soft = deep_dream(model, image, "conv1", blur=1.0, **given).image - image
+    expected = softened(plain, 1.0)
+    expected *= 0.01 / abs(expected).mean()
+    np.testing.assert_allclose(soft, expected, atol=1e-5)

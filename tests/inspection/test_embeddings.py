@@ -135,3 +135,26 @@ def test_images_as_figures_and_files() -> None:
         )
         np.testing.assert_allclose(read.reshape(wanted.shape) / 255, wanted, atol=0.5 / 255 + 1e-6)
     assert pillow.open(io.BytesIO(image_png(image * 9 - 4))).size == (13, 9)
+
+
+def test_embeddings_are_those_of_use() -> None:
+    class Dropping(cr.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.drop = cr.nn.Dropout(0.5)
+
+        def embed(self, x: cr.Tensor) -> cr.Tensor:
+            return self.drop(x.flatten(1))
+
+    model, image = Dropping(), photo()
+    points, _ = embeddings(model, [image[None]])
+    np.testing.assert_array_equal(points[0], image.ravel())
+    assert model.training
+    assert model.drop.training
+
+
+def test_tsne_draws_its_beginning_from_the_seed_where_components_are_missing() -> None:
+    points = POINTS[:12, :1]
+    first = tsne(points, perplexity=3, seed=1)
+    np.testing.assert_array_equal(first, tsne(points, perplexity=3, seed=1))
+    assert (first != tsne(points, perplexity=3, seed=2)).any()

@@ -58,10 +58,12 @@ def test_filters_of_many_channels_in_rows() -> None:
 
 
 def test_transposed_convolutions_filters_are_those_of_outputs() -> None:
-    model = cr.nn.Sequential(cr.nn.ConvTranspose2d(1, 6, 3))
-    w = model[0].weight.detach().numpy()
-    grid = filter_grid(model, "0", columns=6)
-    np.testing.assert_allclose(grid[0, :, 4:7], 0.5 + w[0, 1] / abs(w[0, 1]).max() / 2, rtol=1e-6)
+    model = cr.nn.Sequential(cr.nn.ConvTranspose2d(2, 4, 3))
+    w = model[0].weight.detach().numpy()  # (inputs, outputs, 3, 3)
+    grid = filter_grid(model, "0")
+    assert grid.shape == (1, 4 * 4 - 1, 2 * 4 - 1)
+    shown = 0.5 + w[1, 2] / abs(w[1, 2]).max() / 2
+    np.testing.assert_allclose(grid[0, 8:11, 4:7], shown, rtol=1e-6)
 
 
 @pytest.mark.parametrize("layer", ["fc", "relu1", ""])

@@ -136,3 +136,9 @@ def test_settings_out_of_range(options: dict[str, float], rule: str) -> None:
     for size in [(16, 16), (3, 0, 16)]:
         with pytest.raises(ShapeError, match=r"a size \(C, H, W\) of positive numbers"):
             activation_maximization(small(), "fc", 0, size)
+
+
+def test_without_a_mean_the_neutral_colour_is_mid_grey() -> None:
+    given = {"start": photo(), "steps": 60, "step_size": 0.05}
+    made = activation_maximization(small(), "fc", 0, SIZE, l2=1e6, **given)
+    np.testing.assert_allclose(made.image, 0.5, atol=0.03)

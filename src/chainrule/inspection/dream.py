@@ -39,7 +39,7 @@ def deep_dream(
     octaves: int = 4,
     scale: float = 1.4,
     steps: int = 10,
-    step_size: float = 0.01,
+    step_size: float = 0.006,
     jitter: int = 4,
     blur: float = 0.5,
     seed: int | Generator = 0,
