@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import chainrule as cr
-from chainrule.errors import DataError, KindError, LabelError, ShapeError
+from chainrule.errors import AnomalyError, DataError, KindError, LabelError, ShapeError
 from chainrule.inspection import (
     activation_grid,
     activation_maximization,
@@ -84,6 +84,13 @@ def test_randomness_comes_from_the_seed_alone(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", DRAWN)
+def test_gradients_flow_where_the_caller_has_switched_them_off(name: str) -> None:
+    expected = CALLS[name](small()).image
+    with cr.no_grad():
+        np.testing.assert_array_equal(CALLS[name](small().requires_grad_(False)).image, expected)
+
+
+@pytest.mark.parametrize("name", DRAWN)
 def test_pictures_have_the_networks_kind_and_values_from_0_to_1(name: str) -> None:
     for kind in (np.float32, np.float64):
         made = CALLS[name](small().to(dtype=kind))
@@ -149,6 +156,15 @@ def test_a_unit_that_is_not_there() -> None:
         activation_maximization(model, "conv2", 0, SIZE, position=(8, 0))
 
 
+@pytest.mark.parametrize("name", [*DRAWN, "patches"])
+def test_numbers_that_are_not_finite(name: str) -> None:
+    model = small()
+    with cr.no_grad():
+        model.conv2.bias.fill_(np.nan)
+    with pytest.raises(AnomalyError, match=r"is nan in step|unit 0 of 'conv2' is not finite for"):
+        CALLS[name](model)
+
+
 def test_a_layer_without_channels() -> None:
     class Total(cr.nn.Module):
         def forward(self, x: cr.Tensor) -> cr.Tensor:
@@ -177,7 +193,7 @@ def test_an_image_that_is_none(name: str, monkeypatch: pytest.MonkeyPatch) -> No
 
     with pytest.raises(ShapeError, match=r"one image \(C, H, W\); .*the first of a batch"):
         call(photo()[None])
-    with pytest.raises(KindError, match="divide bytes by 255"):
+    with pytest.raises(KindError, match="255 for bytes"):
         call((photo() * 255).astype(np.uint8))
     with pytest.raises(DataError, match=r"values from 0 to 1, got .*mean= and std="):
         call(photo() * 3 - 1)

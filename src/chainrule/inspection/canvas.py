@@ -13,7 +13,7 @@ from chainrule.engine.op import Array, DType
 from chainrule.engine.random import Generator
 from chainrule.engine.state import no_grad
 from chainrule.engine.tensor import Tensor, as_tensor
-from chainrule.errors import DataError, KindError, failure
+from chainrule.errors import AnomalyError, DataError, KindError, failure
 from chainrule.nn import functional as F
 from chainrule.nn.module import Module
 from chainrule.ops.arguments import int_tuple, integer
@@ -31,10 +31,13 @@ class Picture:
 
 
 class Diary:
-    """Keeps the numbers of each step, and tells whoever wants to see how far it is."""
+    """Keeps the numbers of each step, and tells whoever wants to see how far it is.
 
-    def __init__(self, steps: int, progress: Progress | None) -> None:
-        self.steps, self.progress = steps, progress
+    Raises AnomalyError at the first number that is not finite: no image can come of it.
+    """
+
+    def __init__(self, asked: str, steps: int, progress: Progress | None) -> None:
+        self.asked, self.steps, self.progress = asked, steps, progress
         self.done = 0
         self.history: dict[str, list[float]] = {}
 
@@ -42,6 +45,11 @@ class Diary:
         """Write down one step."""
         self.done += 1
         for name, value in numbers.items():
+            if not math.isfinite(value):
+                raise AnomalyError(
+                    f"{self.asked}: {name} is {value} in step {self.done}; are the network's "
+                    "weights finite, and the steps small enough?"
+                )
             self.history.setdefault(name, []).append(float(value))
         if self.progress is not None:
             self.progress(self.done, self.steps, numbers)
@@ -96,7 +104,7 @@ def image_array(asked: str, image: Any, dtype: DType) -> Array:
         hint = hint if array.ndim == 3 else "images[0] is the first of a batch"
         raise failure(asked, "one image (C, H, W)", hint=hint, image=array)
     if array.dtype.kind != "f":
-        hint = "divide bytes by 255"
+        hint = "divide by the value of white, 255 for bytes"
         raise failure(asked, "an image of floats", error=KindError, hint=hint, image=array)
     if not (array.min() >= 0 and array.max() <= 1):  # NaN too
         raise DataError(

@@ -81,12 +81,9 @@ def deep_dream(
 
     def objective(prepared: Tensor) -> Tensor:
         y = read(prepared)[layer]
-        if unit is not None:
-            y = y[:, unit_of(asked, layer, y, unit)]
-        half: Tensor = 0.5 * (y * y).mean()
-        return half
+        return _half_square(y if unit is None else y[:, unit_of(asked, layer, y, unit)])
 
-    diary = Diary(several * count, progress)
+    diary = Diary(asked, several * count, progress)
     painted: Array = np.zeros_like(x)
     for size in _sizes(x.shape[1], x.shape[2], several, scale):
         base = np.clip(resized(x, *size), 0, 1)
@@ -95,13 +92,23 @@ def deep_dream(
             shift = drawn_shift(generator, reach)
             value, gradient = uphill(objective, prepare, rolled(canvas, shift))
             diary.note(score=value)
-            gradient = softened(rolled(gradient, [-s for s in shift]), blur)
-            mean_size = float(np.abs(gradient).mean())
-            if mean_size > 0:
-                canvas = canvas + (step_size / mean_size) * gradient
-            canvas = np.clip(canvas, 0, 1).astype(x.dtype)
+            step = step_size * _even(softened(rolled(gradient, [-s for s in shift]), blur))
+            canvas = np.clip(canvas + step, 0, 1).astype(x.dtype)
         painted = canvas - base
     return Picture(canvas, diary.history)
+
+
+def _half_square(y: Tensor) -> Tensor:
+    """Give half the mean square, whose gradient is what is there already."""
+    half: Tensor = 0.5 * (y * y).mean()
+    return half
+
+
+def _even(gradient: Array) -> Array:
+    """Give a gradient of mean size 1; of 0 where it is 0."""
+    size = float(np.abs(gradient).mean())
+    even: Array = np.divide(gradient, size) if size > 0 else gradient
+    return even
 
 
 def _sizes(height: int, width: int, octaves: int, scale: float) -> list[tuple[int, int]]:

@@ -108,9 +108,10 @@ def tsne(
     """Lay points out so that near ones stay near; distances between groups mean little.
 
     (N, D) -> (N, components), by scikit-learn, from the principal components on (from random places
-    where there are too few); the same `seed` gives the same picture.  `perplexity` is about how many neighbours a point looks at, less than
-    N.  Source: van der Maaten and Hinton, 2008.  Raises ShapeError for other shapes and a
-    perplexity out of range, DataError where scikit-learn is missing.
+    where there are too few); the same `seed` gives the same picture.  `perplexity` is about how
+    many neighbours a point looks at, less than N.  Source: van der Maaten and Hinton, 2008.  Raises
+    ShapeError for other shapes and a perplexity out of range, DataError where scikit-learn is
+    missing.
 
     >>> import chainrule as cr
     >>> tsne(cr.rand(12, 5, generator=cr.Generator(0)).numpy(), perplexity=3).shape

@@ -11,6 +11,7 @@ import numpy as np
 from chainrule.engine.graph import grad
 from chainrule.engine.op import Array
 from chainrule.engine.random import Generator
+from chainrule.engine.state import enable_grad
 from chainrule.engine.tensor import Tensor
 from chainrule.errors import ShapeError, expect
 from chainrule.inspection.canvas import (
@@ -42,7 +43,8 @@ def uphill(objective: Objective, prepare: Preparation, x: Array) -> tuple[float,
     Nothing else gets a gradient.  Where the objective does not depend on the image, it is 0.
     """
     canvas = Tensor(x[None], requires_grad=True)
-    value = objective(prepare(canvas))
+    with enable_grad():
+        value = objective(prepare(canvas))
     if not value.requires_grad:
         return float(value.item()), np.zeros_like(x)
     (gradient,) = grad(value, canvas, allow_unused=True)
@@ -100,34 +102,20 @@ def activation_maximization(
     """
     asked = "activation_maximization"
     kind, shape = kind_of(asked, model), image_size(asked, size)
-    count, every = counts(asked, steps=steps, blur_every=blur_every)
-    (reach,) = counts(asked, least=0, jitter=jitter)
-    setting(asked, 0.0, step_size=step_size, l2=l2, blur=blur)
-    setting(asked, 0.0, 1.0, decay=decay)
+    forces = Forces(asked, steps, step_size, decay, blur, blur_every, jitter)
+    setting(asked, 0.0, l2=l2)
     generator, prepare = stream(asked, seed), Preparation(asked, shape[0], mean, std, kind)
-    neutral = np.broadcast_to(prepare.neutral[0], shape)
     x = noise(prepare, shape, 0.02, generator) if start is None else image_array(asked, start, kind)
     expect(x.shape == shape, asked, f"a start of the size {shape}", error=ShapeError, start=x)
     score = _Score(Reading(asked, model, [layer]), layer, unit, position)
-    origin = prepare(neutral[None]).array
+    origin = prepare(prepare.neutral).array
 
     def objective(prepared: Tensor) -> Tensor:
         value = score(prepared)
         return value if l2 == 0 else value - l2 * ((prepared - origin) ** 2).sum()
 
-    diary = Diary(count + 1, progress)
-    for k in range(count):
-        shift = drawn_shift(generator, reach)
-        value, gradient = uphill(objective, prepare, rolled(x, shift))
-        diary.note(score=value)
-        left = 1 - k / count  # all forces cease together, or the weaker would win at the end
-        x = x + left * step_size * _scaled(rolled(gradient, [-s for s in shift]))
-        x = x + left * decay * (neutral - x)
-        if (k + 1) % every == 0 and k + 1 < count:
-            x = softened(x, left * blur)
-        x = np.clip(x, 0, 1).astype(kind)
-    diary.note(score=uphill(objective, prepare, x)[0])
-    return Picture(x, diary.history)
+    diary = Diary(asked, steps + 1, progress)
+    return Picture(forces.climb(objective, prepare, x, generator, diary), diary.history)
 
 
 def class_image(
@@ -172,6 +160,48 @@ def class_image(
         std=std,
         progress=progress,
     )
+
+
+@dataclass(frozen=True)
+class Forces:
+    """What moves an image in each step; see `activation_maximization`, in whose name they are."""
+
+    asked: str
+    steps: int
+    step_size: float
+    decay: float
+    blur: float
+    blur_every: int
+    jitter: int
+
+    def __post_init__(self) -> None:
+        counts(self.asked, steps=self.steps, blur_every=self.blur_every)
+        counts(self.asked, least=0, jitter=self.jitter)
+        setting(self.asked, 0.0, step_size=self.step_size, blur=self.blur)
+        setting(self.asked, 0.0, 1.0, decay=self.decay)
+
+    def climb(
+        self,
+        objective: Objective,
+        prepare: Preparation,
+        x: Array,
+        generator: Generator,
+        diary: Diary,
+    ) -> Array:
+        """Give the image (C, H, W) at the end."""
+        neutral = prepare.neutral[0]
+        for k in range(self.steps):
+            shift = drawn_shift(generator, self.jitter)
+            value, gradient = uphill(objective, prepare, rolled(x, shift))
+            diary.note(score=value)
+            left = 1 - k / self.steps  # all cease together, or the weaker would win at the end
+            x = x + left * self.step_size * _scaled(rolled(gradient, [-s for s in shift]))
+            x = x + left * self.decay * (neutral - x)
+            if (k + 1) % self.blur_every == 0 and k + 1 < self.steps:
+                x = softened(x, left * self.blur)
+            x = np.clip(x, 0, 1).astype(neutral.dtype)
+        diary.note(score=uphill(objective, prepare, x)[0])
+        return x
 
 
 @dataclass

@@ -12,7 +12,7 @@ import numpy as np
 from chainrule.engine.op import Array, DType
 from chainrule.engine.state import no_grad
 from chainrule.engine.tensor import Tensor
-from chainrule.errors import DataError, KindError, failure
+from chainrule.errors import AnomalyError, DataError, KindError, failure
 from chainrule.inspection.canvas import Preparation, Progress, counts, kind_of, length_of
 from chainrule.inspection.fields import Box, Field
 from chainrule.inspection.reading import Reading, unit_of
@@ -51,13 +51,15 @@ def top_patches(
     """Find the images, one patch each, that excite units most: `count` of them, the highest first.
 
     `batches` gives (images, targets), as a DataLoader does, or images alone: arrays or tensors
-    (N, C, H, W), which `mean` and `std` prepare.  Of an image the place counts where the unit's map
-    is highest, the first of equal ones; of equal images the earlier.  Images of at most `count` a
-    unit are kept at a time.  Gives a list for each unit, by its number.
+    (N, C, H, W), which `mean` and `std` prepare (a loader that prepares them works as well, but its
+    patches are not from 0 to 1).  Of an image the place counts where the unit's map is highest, the
+    first of equal ones; of equal images the earlier.  `count` images a unit are kept at a time.
+    Gives a list for each unit, by its number.
 
     A patch has the size of the layer's receptive field.  Source: Zeiler and Fergus, 2013; Girshick
     et al., 2014.  Raises DataError for a layer that is not there and for a walk without images,
-    LabelError for a unit that the layer does not have, ShapeError for a layer without channels.
+    LabelError for a unit that the layer does not have, ShapeError for a layer without channels,
+    AnomalyError for activations that are not finite.
 
     >>> import chainrule as cr
     >>> images = cr.rand(20, 1, 32, 32, generator=cr.Generator(0)).numpy()
@@ -102,6 +104,11 @@ class _Best:
             heap = self.heaps.setdefault(unit, [])
             maps = y.array[:, unit]
             rows = maps.reshape(len(maps), -1)
+            if not np.isfinite(rows).all():  # NaN would be the highest everywhere
+                bad = self.seen + int(np.argmin(np.isfinite(rows).all(axis=1)))
+                raise AnomalyError(
+                    f"{self.asked}: unit {unit} of {self.layer!r} is not finite for image {bad}"
+                )
             for i, place in enumerate(rows.argmax(axis=1).tolist()):
                 # the number is the second key: of equal values the earlier image stays
                 entry = float(rows[i, place]), -(self.seen + i)
@@ -145,7 +152,7 @@ def image_batch(asked: str, batch: Any, kind: DType) -> tuple[Array, Sequence[An
     if array.ndim != 4:
         raise failure(asked, "batches of images (N, C, H, W), or pairs with targets", images=array)
     if array.dtype.kind != "f":
-        hint = "divide bytes by 255"
+        hint = "divide by the value of white, 255 for bytes"
         raise failure(asked, "images of floats", error=KindError, hint=hint, images=array)
     if targets is None:
         return array.astype(kind, copy=False), [None] * len(array)

@@ -108,26 +108,16 @@ def style_transfer(
     photo, art = image_array(asked, content, kind), image_array(asked, style, kind)
     expect(len(photo) == len(art), asked, "images of as many channels", content=photo, style=art)
     (count,) = counts(asked, steps=steps)
-    weights = {"content_weight": content_weight, "style_weight": style_weight}
-    setting(asked, 0.0, **weights, smoothness=smoothness)
+    prepare = Preparation(asked, len(photo), mean, std, kind)
+    loss = _Loss(asked, prepare, content_weight, style_weight, smoothness)
+    loss.look(model, (photo, content_layers), (art, style_layers))
     rule = "start 'content' or 'noise'"
     expect(start in ("content", "noise"), asked, rule, error=ShapeError, start=start)
-    prepare = Preparation(asked, len(photo), mean, std, kind)
-    targets = _Targets(asked, model, content_layers, style_layers)
-    targets.look(prepare(photo[None]), prepare(art[None]))
     first = photo
     if start == "noise":
         first = noise(prepare, photo.shape, 0.05, stream(asked, seed))
     canvas = Tensor(first[None].copy(), requires_grad=True)
-    diary = Diary(count, progress)
-
-    def loss(x: Tensor) -> tuple[Tensor, dict[str, float]]:
-        near, alike = targets.losses(prepare(x))
-        total = content_weight * near + style_weight * alike + _beyond(x)
-        if smoothness:
-            total = total + smoothness * _variation(x)
-        numbers = {"content": near.item(), "style": alike.item(), "loss": total.item()}
-        return total, {name: float(value) for name, value in numbers.items()}
+    diary = Diary(asked, count, progress)
 
     def closure() -> Tensor:
         total, numbers = loss(canvas)
@@ -179,36 +169,54 @@ def _variation(x: Tensor) -> Tensor:
     return total
 
 
-class _Targets:
-    """What the image is to share with the content and with the style."""
+class _Loss:
+    """What the image is to share with the content and with the style, and how much each counts."""
 
-    def __init__(self, asked: str, model: Module, content: Sequence[str], style: Sequence[str]):
-        for names in (content, style):
-            if isinstance(names, str) or not names:
-                raise failure(
-                    asked, "content_layers and style_layers, a name or more", layers=names
-                )
-        self.asked, self.content, self.style = asked, list(content), list(style)
-        self.read = Reading(asked, model, [*content, *style])
+    def __init__(
+        self, asked: str, prepare: Preparation, content: float, style: float, smoothness: float
+    ) -> None:
+        setting(asked, 0.0, content_weight=content, style_weight=style, smoothness=smoothness)
+        self.asked, self.prepare = asked, prepare
+        self.content, self.style, self.smoothness = content, style, smoothness
         self.maps: dict[str, Array] = {}
         self.grams: dict[str, Array] = {}
 
-    def look(self, photo: Tensor, art: Tensor) -> None:
-        """Keep the photo's maps and the art's Gram matrices."""
+    def look(
+        self,
+        model: Module,
+        content: tuple[Array, Sequence[str]],
+        style: tuple[Array, Sequence[str]],
+    ) -> None:
+        """Keep the content's maps and the style's Gram matrices, of their layers."""
+        (photo, near), (art, alike) = content, style
+        for names in (near, alike):
+            rule = "content_layers and style_layers, a name or more"
+            expect(not isinstance(names, str) and len(names) > 0, self.asked, rule, layers=names)
+        self.read = Reading(self.asked, model, [*near, *alike])
         with no_grad():
-            seen = self.read(photo)
+            seen = self.read(self.prepare(photo[None]))
             for name, y in seen.items():
                 expect(y.ndim == 4, self.asked, f"layers with maps, not {name!r}", output=y)
-            self.maps = {name: seen[name].array for name in self.content}
-            seen = self.read(art)
-            self.grams = {name: gram_matrix(seen[name]).array for name in self.style}
+            self.maps = {name: seen[name].array for name in near}
+            seen = self.read(self.prepare(art[None]))
+            self.grams = {name: gram_matrix(seen[name]).array for name in alike}
 
-    def losses(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Give how far an image is from the content and from the style."""
-        seen = self.read(x)
-        near = [_relative(seen[name], target) for name, target in self.maps.items()]
-        alike = [_relative(gram_matrix(seen[name]), target) for name, target in self.grams.items()]
-        return sum(near[1:], near[0]) / len(near), sum(alike[1:], alike[0]) / len(alike)
+    def __call__(self, x: Tensor) -> tuple[Tensor, dict[str, float]]:
+        """Give the loss of images (1, C, H, W), and its parts by name."""
+        seen = self.read(self.prepare(x))
+        near = _mean([_relative(seen[name], goal) for name, goal in self.maps.items()])
+        pairs = self.grams.items()
+        alike = _mean([_relative(gram_matrix(seen[name]), goal) for name, goal in pairs])
+        total = self.content * near + self.style * alike + _beyond(x)
+        if self.smoothness:
+            total = total + self.smoothness * _variation(x)
+        numbers = {"content": near.item(), "style": alike.item(), "loss": total.item()}
+        return total, {name: float(value) for name, value in numbers.items()}
+
+
+def _mean(parts: list[Tensor]) -> Tensor:
+    mean: Tensor = sum(parts[1:], parts[0]) / len(parts)
+    return mean
 
 
 def _relative(y: Tensor, target: Array) -> Tensor:
