@@ -11,7 +11,7 @@ import numpy as np
 from chainrule.engine.graph import grad
 from chainrule.engine.op import Array
 from chainrule.engine.random import Generator
-from chainrule.engine.state import enable_grad
+from chainrule.engine.state import inference_mode
 from chainrule.engine.tensor import Tensor
 from chainrule.errors import ShapeError, expect
 from chainrule.inspection.canvas import (
@@ -43,7 +43,7 @@ def uphill(objective: Objective, prepare: Preparation, x: Array) -> tuple[float,
     Nothing else gets a gradient.  Where the objective does not depend on the image, it is 0.
     """
     canvas = Tensor(x[None], requires_grad=True)
-    with enable_grad():
+    with inference_mode(False):  # a graph is wanted whatever the caller has switched off
         value = objective(prepare(canvas))
     if not value.requires_grad:
         return float(value.item()), np.zeros_like(x)

@@ -62,7 +62,8 @@ class Reading:
                     counter.remove()
         unseen = [name for name in self.names if name not in seen]
         if unseen:
-            raise DataError(f"{self.asked}: {type(self.model).__name__} does not run {unseen[0]!r}")
+            kind = type(self.model).__name__
+            raise DataError(f"{self.asked}: {kind} does not run {unseen[0]!r} in evaluation mode")
         self.calls = self.calls or calls
         return dict(seen)
 

@@ -10,7 +10,7 @@ import numpy as np
 from chainrule.engine.graph import grad
 from chainrule.engine.op import Array
 from chainrule.engine.random import Generator
-from chainrule.engine.state import no_grad
+from chainrule.engine.state import inference_mode, no_grad
 from chainrule.engine.tensor import Tensor
 from chainrule.errors import ShapeError, expect, failure
 from chainrule.inspection.canvas import (
@@ -125,7 +125,8 @@ def style_transfer(
         diary.note(**numbers)
         return total
 
-    _optimise(asked, optimizer, lr, canvas, closure, count)
+    with inference_mode(False):  # a graph is wanted whatever the caller has switched off
+        _optimise(asked, optimizer, lr, canvas, closure, count)
     image = np.clip(canvas.array, 0, 1).astype(kind)
     with no_grad():
         diary.note(**loss(Tensor(image))[1])
