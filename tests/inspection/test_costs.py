@@ -78,7 +78,7 @@ def test_an_adaptive_poolings_window_is_its_largest_range(size: int, count: int)
 def test_windows() -> None:
     x, w = specs((1, 4, 11, 10), (6, 4, 3, 2))
     op: Any = OPS["Conv"]((2, 3), ((1, 1), (0, 0)), (1, 2), 1)
-    assert windows(op, [x, w], output(op, [x, w])) == (Window(3, 2, 0), Window(3, 3, 1))
+    assert windows(op, [x, w], output(op, [x, w])) == (Window(3, 2, 0, 1), Window(3, 3, 1))
     whole: Any = OPS["AdaptiveAvgPool"]((1, 1))
     assert windows(whole, [x], output(whole, [x])) is None
     for size in (10, 11):  # two columns of eleven pooled by three, or one of ten

@@ -43,11 +43,12 @@ def _size(shape: Any) -> int:
 
 
 class Window(NamedTuple):
-    """How a window moves over one axis: its extent, its step, and what it leaves at the end."""
+    """How a window moves over one axis: extent, step, what is left at the end, what lies before."""
 
     extent: int
     stride: int
     dropped: int = 0
+    before: int = 0
 
 
 def windows(op: Op, inputs: list[Spec], output: Spec) -> tuple[Window, ...] | None:
@@ -82,7 +83,7 @@ def _moving(
     for k, s, (before, after), d, n in zip(kernel, stride, padding, dilation, spatial, strict=True):
         extent = d * (k - 1) + 1
         left = (int(n or 0) + before + after - extent) % s
-        found.append(Window(extent, s, 0 if ceil else max(0, left - after)))
+        found.append(Window(extent, s, 0 if ceil else max(0, left - after), before))
     return tuple(found)
 
 

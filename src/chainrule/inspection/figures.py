@@ -1,16 +1,115 @@
-"""Figures without a window, and their PNG; matplotlib is asked for only here."""
+"""Pictures and points drawn by matplotlib, and images as PNG; what is heavy is asked for here."""
 
 from __future__ import annotations
 
 import importlib
 import io
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
-from chainrule.errors import DataError
+import numpy as np
+
+from chainrule.engine.op import Array
+from chainrule.engine.tensor import Tensor
+from chainrule.errors import DataError, ShapeError, expect, failure
+
+_COLOURS = 20  # how many classes have a colour of their own
 
 
-def new_figure(width: float, height: float) -> Any:
+def extra(module: str, what: str) -> Any:
+    """Import a module of the extra `demo`; DataError, with what it was to do, without it."""
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        package = {"sklearn": "scikit-learn"}.get(module.split(".")[0], module.split(".")[0])
+        raise DataError(
+            f"{what} by {package}, which is not installed; pip install chainrule[demo]"
+        ) from error
+
+
+def image_figure(image: Any, title: str = "", scale: float | None = None) -> Any:
+    """Draw an image (C, H, W) of one or three channels from 0 to 1 as a matplotlib figure.
+
+    A pixel of the image is a square of `scale` pixels, by default so many that it is readable.
+    `figure.savefig(path)` writes it.  Raises ShapeError for other shapes, DataError where
+    matplotlib is missing.
+
+    >>> image_figure(np.zeros((3, 8, 8)), title="black").axes[0].get_title()
+    'black'
+    """
+    x = _shown("image_figure", image)
+    h, w = x.shape[:2]
+    dpi = 110
+    times = max(1, 480 // max(h, w)) if scale is None else scale
+    high, wide = h * times / dpi, w * times / dpi
+    figure = new_figure(max(wide, 2.0) + 0.2, max(high, 1.0) + (0.5 if title else 0.2), dpi)
+    axes = figure.subplots()
+    axes.imshow(x.squeeze(), cmap="gray", vmin=0.0, vmax=1.0, interpolation="nearest")
+    axes.set_axis_off()
+    if title:
+        axes.set_title(title, parse_math=False)
+    return figure
+
+
+def image_png(image: Any) -> bytes:
+    """Write an image (C, H, W) of one or three channels from 0 to 1 as PNG, pixel by pixel.
+
+    Values beyond are cut.  Raises ShapeError for other shapes.
+
+    >>> image_png(np.zeros((1, 4, 4)))[1:4]
+    b'PNG'
+    """
+    bytes_ = np.round(_shown("image_png", image) * 255).astype(np.uint8)
+    pillow = importlib.import_module("PIL.Image")  # slow to import, and only needed here
+    buffer = io.BytesIO()
+    pillow.fromarray(bytes_.squeeze(2) if bytes_.shape[2] == 1 else bytes_).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def embedding_figure(
+    points: Any, targets: Any, classes: Sequence[str] | None = None, title: str = ""
+) -> Any:
+    """Draw points (N, 2) as a matplotlib figure, each class in a colour of its own.
+
+    `targets` are class numbers (N,), which `classes` names; beyond 20 classes colours follow one
+    scale instead.  Raises ShapeError for other shapes, DataError where matplotlib is missing.
+
+    >>> figure = embedding_figure(np.zeros((4, 2)), [0, 1, 1, 0], ["cat", "dog"])
+    >>> [text.get_text() for text in figure.legends[0].get_texts()]
+    ['cat (2)', 'dog (2)']
+    """
+    asked = "embedding_figure"
+    p, t = np.asarray(points), np.asarray(targets)
+    expect(p.ndim == 2 and p.shape[1] == 2, asked, "points (N, 2)", error=ShapeError, points=p)
+    expect(t.shape == p.shape[:1], asked, f"a class for each of {len(p)} points", targets=t)
+    present = np.unique(t)
+    if classes is not None and len(present):
+        rule = f"a name for class {present[-1]}"
+        expect(present[0] >= 0 and present[-1] < len(classes), asked, rule, names=len(classes))
+    figure = new_figure(7.0, 5.4)
+    axes = figure.subplots()
+    dots = {"s": 14 if len(p) < 1000 else 5, "linewidths": 0}
+    if len(present) > _COLOURS:
+        figure.colorbar(axes.scatter(p[:, 0], p[:, 1], c=t, cmap="turbo", **dots), label="class")
+    else:
+        colours = importlib.import_module("matplotlib").colormaps["tab20"].colors
+        order = [*range(0, _COLOURS, 2), *range(1, _COLOURS, 2)]  # the strong colours first
+        for k, number in enumerate(present):
+            rows = t == number
+            name = str(number) if classes is None else classes[int(number)]
+            label = f"{name} ({int(rows.sum())})".lstrip("_")
+            axes.scatter(p[rows, 0], p[rows, 1], color=colours[order[k]], label=label, **dots)
+        figure.legend(loc="outside right center", frameon=False, markerscale=2)
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.set_aspect("equal", adjustable="datalim")
+    if title:
+        axes.set_title(title, parse_math=False)
+    return figure
+
+
+def new_figure(width: float, height: float, dpi: int = 110) -> Any:
     """Make a figure of its own, in inches, without pyplot's global state and without a display.
 
     Raises DataError where matplotlib is missing.
@@ -18,13 +117,8 @@ def new_figure(width: float, height: float) -> Any:
     >>> float(new_figure(2, 1).get_figwidth())
     2.0
     """
-    try:
-        figure = importlib.import_module("matplotlib.figure")
-    except ModuleNotFoundError as error:
-        raise DataError(
-            "figures are drawn by matplotlib, which is not installed; pip install chainrule[demo]"
-        ) from error
-    return figure.Figure(figsize=(width, height), dpi=110, layout="constrained")
+    figure = extra("matplotlib.figure", "figures are drawn")
+    return figure.Figure(figsize=(width, height), dpi=dpi, layout="constrained")
 
 
 def figure_png(figure: Any) -> bytes:
@@ -39,3 +133,12 @@ def figure_png(figure: Any) -> bytes:
         warnings.filterwarnings("ignore", "Glyph .* missing from", UserWarning)
         figure.savefig(buffer, format="png")
     return buffer.getvalue()
+
+
+def _shown(asked: str, image: Any) -> Array:
+    """Give an image as (H, W, C), from 0 to 1."""
+    x = np.asarray(image.array if isinstance(image, Tensor) else image)
+    if x.ndim != 3 or x.shape[0] not in (1, 3) or x.size == 0:
+        raise failure(asked, "an image (C, H, W) of 1 or 3 channels", image=x)
+    shown: Array = np.clip(x.transpose(1, 2, 0).astype(np.float64), 0, 1)
+    return shown

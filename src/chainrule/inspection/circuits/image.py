@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import importlib
-import io
 from itertools import pairwise
 from typing import Any
 
-from chainrule.errors import DataError
 from chainrule.inspection.circuits.layout import LINE, Layout, Point
 from chainrule.inspection.circuits.picture import Link, Picture
 from chainrule.inspection.circuits.svg import (
@@ -18,6 +16,7 @@ from chainrule.inspection.circuits.svg import (
     label_spot,
     local_label,
 )
+from chainrule.inspection.figures import extra, figure_png
 
 _DOTS = 100  # an inch
 _SCALE = 2.0  # pixels of the PNG for one of the layout
@@ -26,13 +25,7 @@ _MOST_PIXELS = 2**15  # a side, beyond which other programs give up
 
 def png_of(picture: Picture, layout: Layout) -> bytes:
     """Draw the picture; raises DataError without matplotlib."""
-    try:
-        figures = importlib.import_module("matplotlib.figure")
-    except ModuleNotFoundError as error:
-        raise DataError(
-            "PNG pictures are drawn by matplotlib, which is not installed; pip install "
-            "'chainrule[demo]', or save the circuit as .svg"
-        ) from error
+    figures = extra("matplotlib.figure", "PNG pictures are drawn")
     scale = min(_SCALE, _MOST_PIXELS / max(layout.width, layout.height))
     size = layout.width / _DOTS, (layout.height + LINE) / _DOTS
     figure = figures.Figure(figsize=size, dpi=_DOTS * scale)
@@ -44,9 +37,7 @@ def png_of(picture: Picture, layout: Layout) -> bytes:
         _wire(axes, route, picture.folded)
         _labels(axes, link, route, picture.folded)
     _boxes(axes, picture, layout)
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", facecolor="white")
-    return buffer.getvalue()
+    return figure_png(figure)
 
 
 def _wire(axes: Any, route: list[Point], down: bool) -> None:
