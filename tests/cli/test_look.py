@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
+from chainrule.cli import look as looked
 from chainrule.cli.look import _samples
 from chainrule.data.mnist import load_mnist
+from chainrule.inspection.looking import Use
 from chainrule.inspection.methods import METHODS
+from chainrule.inspection.methods import look as draw
 from chainrule.training.config import TrainConfig
 from chainrule.training.task import TrainTask
 from chainrule.training.using import Member
@@ -28,16 +32,50 @@ def trained(small_set: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     return tmp_path
 
 
-def test_every_method_that_needs_an_image_alone(run: Run, trained: Path) -> None:
+@pytest.mark.parametrize("name", METHODS)
+def test_every_method(run: Run, trained: Path, name: str) -> None:
     pytest.importorskip("matplotlib", reason="figures are in the demo extra")
-    for name, method in METHODS.items():
-        if "must" in (method.layer.value, method.target.value):
-            continue
-        answer = run("look", name, "run", "digit.png")
-        assert answer.code == 0, answer
-        assert answer.out.splitlines()[-1] == f"saved in digit-{name}.png"
-        assert (trained / f"digit-{name}.png").read_bytes().startswith(PNG)
-        assert answer.out.startswith("digit.png: ")
+    method = METHODS[name]
+    image = [] if method.image is Use.NO else ["digit.png"]
+    layer = ["--layer", "conv2"] if method.layer is Use.MUST else []
+    style = ["--style", "digit.png", "--size", 32] if method.style is Use.MUST else []
+    answer = run("look", name, "run", *image, *layer, *style)
+    assert answer.code == 0, answer
+    file = f"{'digit' if image else 'run'}-{name}.png"
+    assert answer.out.splitlines()[-1] == f"saved in {file}"
+    assert answer.out.startswith("digit.png: ") == bool(image)
+    with Image.open(trained / file) as picture:
+        assert min(picture.size) > 100
+        assert len(picture.convert("L").getcolors()) > 10
+    if method.style is Use.MUST:
+        fails(run("look", name, "run", *image, "-o", "x.png"), 1, "needs a second picture")
+    if method.layer is Use.MUST:
+        fails(run("look", name, "run", *image, *style, "-o", "x.png"), 1, "needs a layer")
+
+
+def test_a_picture_is_painted_on_in_its_own_size(
+    run: Run, trained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("matplotlib", reason="figures are in the demo extra")
+    rng = np.random.default_rng(0)
+    for k in range(12):
+        folder = trained / "data" / "ab"[k % 2]
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.integers(0, 256, (32, 32, 3), np.uint8)).save(folder / f"{k}.png")
+    config = TrainConfig("resnet20", str(trained / "data"), epochs=1, batch_size=4)
+    TrainTask(config, trained / "colour").run()
+    Image.fromarray(rng.integers(0, 256, (60, 90, 3), np.uint8)).save("photo.png")
+    seen = []
+    monkeypatch.setattr(looked, "draw", lambda name, at: (seen.append(at), draw(name, at))[1])
+    answer = run("look", "deep-dream", "colour", "photo.png", "--layer", "layer1", "--size", 45)
+    assert answer.code == 0, answer
+    assert seen[0].photo.shape == (3, 30, 45)
+    np.testing.assert_allclose(
+        seen[0].plain(seen[0].picture)[0].mean(), 0.5, atol=0.05
+    )  # the preparation is undone
+    small = run("look", "deep-dream", "colour", "photo.png", "--layer", "layer1", "-o", "b.png")
+    assert small.code == 0, small
+    assert seen[1].photo.shape == (3, 60, 90)
 
 
 def test_layers_and_targets(run: Run, trained: Path) -> None:

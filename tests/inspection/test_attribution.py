@@ -20,6 +20,7 @@ from chainrule.inspection import (
     occlusion,
     saliency,
 )
+from chainrule.inspection.methods_made import MADE
 from tests.inspection.attribution import BACKENDS, drawn, images, on
 
 FUNCTIONS: dict[str, Any] = {
@@ -273,7 +274,7 @@ def test_methods_by_name() -> None:
     pytest.importorskip("matplotlib", reason="figures are in the demo extra")
     model, x = cr.create_model("lenet5"), images(1, 1, 32, 32)
     classes = ("zero", "one", "two", "three", *(f"another {k}" for k in range(4, 10)))
-    for name in METHODS:
+    for name in sorted(set(METHODS) - set(MADE)):
         title = look(name, Look(model, classes, x, target=3)).get_suptitle()
         assert "'three' (score " in title, title
     title = look("deconvnet", Look(model, classes, x, "conv1", 4)).get_suptitle()

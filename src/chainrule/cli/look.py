@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import typer
@@ -13,13 +14,16 @@ import typer
 from chainrule.cli.evaluate import Best
 from chainrule.cli.predict import Ink, InkOption
 from chainrule.data.loader import DataLoader
-from chainrule.data.sources import load_dataset
+from chainrule.data.pictures import WHITE, read_picture
+from chainrule.data.sources import FRAMES, load_dataset
+from chainrule.data.transforms import Normalize, Resize
 from chainrule.engine.op import Array
 from chainrule.engine.random import Generator
 from chainrule.errors import DataError
 from chainrule.formats.atomic import write_atomic
 from chainrule.inspection.figures import figure_png
-from chainrule.inspection.methods import METHODS, Look, find_method
+from chainrule.inspection.looking import Look
+from chainrule.inspection.methods import METHODS, find_method
 from chainrule.inspection.methods import look as draw
 from chainrule.training.using import Member, Predictor
 
@@ -49,6 +53,12 @@ Out = Annotated[
         *("--output", "-o", "--out"), metavar="PNG", help="The file to write; IMAGE-METHOD.png."
     ),
 ]
+Style = Annotated[
+    Path | None, typer.Option(metavar="IMAGE", help="The picture whose style is taken.")
+]
+Size = Annotated[
+    int, typer.Option(min=16, help="Longest side of a picture that is painted on, in pixels.")
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the file.")]
 
 
@@ -58,15 +68,17 @@ def look(
     image: Image = None,
     layer: Layer = None,
     target: Target = None,
+    style: Style = None,
+    size: Size = 192,
     out: Out = None,
     overwrite: Overwrite = False,
     ink: Ink = InkOption.AUTO,
     best: Best = False,
 ) -> None:
-    """Draw what a run's network looks at in a picture: attribution, as PNG.
+    """Draw what a run's network looks at in a picture, or what its units know, as PNG.
 
     The picture goes the way of the run's own test images, as for `chainrule predict`, and is drawn
-    as the network gets it.
+    as the network gets it; dreams and styles are painted on the picture itself.
     """
     entry = find_method(method)
     file = out or Path(f"{image.stem if image else run.name}-{method}.png")
@@ -85,7 +97,10 @@ def look(
         layer,
         None if target is None else _number(target, () if units else predictor.classes),
         _samples(member),
+        *_scale(member),
     )
+    if entry.painted and x is not None:
+        at = _painted(at, predictor, (image, style), size, ink)
     figure = draw(method, at)
     write_atomic(file, figure_png(figure))
     if x is not None:
@@ -97,6 +112,47 @@ def _seen(predictor: Predictor, member: Member, image: Path, ink: InkOption) -> 
     """Give the picture as the network sees it, (1, C, H, W)."""
     pixels = predictor.pixels(image, ink.value, member)
     return np.asarray(member.transforms(pixels, Generator(0)))
+
+
+def _painted(
+    at: Look,
+    predictor: Predictor,
+    files: tuple[Path | None, Path | None],
+    size: int,
+    ink: InkOption,
+) -> Look:
+    """Read the pictures that are painted on: in their own size, digits as the network sees them."""
+    member, style = predictor.members[0], files[1]
+    if member.config.train.data not in FRAMES:
+        photo, second = [None if file is None else _photo(file, member, size) for file in files]
+        return replace(at, photo=photo, style=second)
+    if style is None:
+        return at
+    return replace(at, style=at.plain(_seen(predictor, member, style, ink))[0])
+
+
+def _photo(path: Path, member: Member, size: int) -> Array:
+    """Read a picture in its own form, (C, H, W) from 0 to 1, at most so large."""
+    grey = member.config.in_channels == 1
+    pixels = read_picture(path, "L" if grey else "RGB")
+    scaled = np.divide(pixels, WHITE[pixels.dtype], dtype=np.float32)
+    longest = max(scaled.shape[1:])
+    if longest <= size:
+        return scaled
+    high, wide = (max(1, round(side * size / longest)) for side in scaled.shape[1:])
+    return np.asarray(Resize((high, wide))(scaled))
+
+
+def _scale(member: Member) -> tuple[Array, Array]:
+    """Give each channel's mean and deviation by which the run prepares pixels from 0 to 1."""
+    mean: Any = 0.0
+    std: Any = 1.0
+    for part in member.transforms.transforms:
+        if isinstance(part, Normalize):
+            mean = mean if part.mean is None else part.mean
+            std = std if part.std is None else part.std
+    channels = member.config.in_channels
+    return np.resize(np.float32(mean), channels), np.resize(np.float32(std), channels)
 
 
 def _answer(member: Member, x: Array) -> str:

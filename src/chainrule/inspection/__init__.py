@@ -10,8 +10,9 @@ from chainrule.inspection.gradients import deconvnet, guided_backprop, saliency
 from chainrule.inspection.grids import activation_grid, filter_grid, image_grid
 from chainrule.inspection.integrated import IntegratedGradients, integrated_gradients
 from chainrule.inspection.layers import find_layer, watching
+from chainrule.inspection.looking import Look, Method
 from chainrule.inspection.maximisation import activation_maximization, class_image
-from chainrule.inspection.methods import METHODS, Look, Method, look
+from chainrule.inspection.methods import METHODS, look
 from chainrule.inspection.occlusion import occlusion
 from chainrule.inspection.overlay import show_attribution
 from chainrule.inspection.patches import Patch, top_patches

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import io
+import textwrap
 import warnings
 from collections.abc import Sequence
 from typing import Any
@@ -14,6 +15,7 @@ from chainrule.engine.op import Array
 from chainrule.engine.tensor import Tensor
 from chainrule.errors import DataError, ShapeError, expect, failure
 
+_LETTERS = 9  # of a title on an inch
 _COLOURS = 20  # how many classes have a colour of their own
 
 
@@ -43,12 +45,13 @@ def image_figure(image: Any, title: str = "", scale: float | None = None) -> Any
     dpi = 110
     times = max(1, 480 // max(h, w)) if scale is None else scale
     high, wide = h * times / dpi, w * times / dpi
-    figure = new_figure(max(wide, 2.0) + 0.2, max(high, 1.0) + (0.5 if title else 0.2), dpi)
+    lines = textwrap.wrap(title, max(20, int(max(wide, 2.0) * _LETTERS)))
+    figure = new_figure(max(wide, 2.0) + 0.2, max(high, 1.0) + 0.2 + 0.3 * len(lines), dpi)
     axes = figure.subplots()
     axes.imshow(x.squeeze(), cmap="gray", vmin=0.0, vmax=1.0, interpolation="nearest")
     axes.set_axis_off()
     if title:
-        axes.set_title(title, parse_math=False)
+        axes.set_title("\n".join(lines), parse_math=False)
     return figure
 
 

@@ -6,9 +6,6 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable
-from dataclasses import dataclass
-from enum import Enum
 from typing import Any
 
 from chainrule.engine.op import Array
@@ -17,72 +14,10 @@ from chainrule.inspection.grad_cam import grad_cam, last_maps
 from chainrule.inspection.gradients import deconvnet, guided_backprop, saliency
 from chainrule.inspection.integrated import integrated_gradients
 from chainrule.inspection.layers import find_layer
+from chainrule.inspection.looking import Look, Method, Use
+from chainrule.inspection.methods_made import MADE
 from chainrule.inspection.occlusion import occlusion
 from chainrule.inspection.overlay import show_attribution
-from chainrule.inspection.scores import as_images, goals, plain_scores
-from chainrule.nn.module import Module
-from chainrule.nn.tracing import evaluating
-
-
-class Use(Enum):
-    """Whether a method wants something."""
-
-    NO = "no"
-    MAY = "may"
-    MUST = "must"
-
-
-@dataclass(frozen=True)
-class Look:
-    """What there is to look at.
-
-    `image` is (1, C, H, W) as the network sees it, `samples(n)` gives n images (n, C, H, W) of the
-    data it was tested on and their labels.  `target` is a class, or with a layer one of its units
-    where the method's entry says so.
-    """
-
-    model: Module
-    classes: tuple[str, ...] = ()
-    image: Array | None = None
-    layer: str | None = None
-    target: int | None = None
-    samples: Callable[[int], tuple[Array, Array]] | None = None
-
-    @property
-    def picture(self) -> Array:
-        """The image; DataError if there is none."""
-        if self.image is None:
-            raise DataError("there is no image to look at; give one")
-        return self.image
-
-    def asked(self, layer: bool = True) -> str:
-        """Say what is asked about: the target and its value, or the unit of the layer."""
-        name = self.layer if layer else None
-        if name is not None:
-            unit = "the strongest unit" if self.target is None else f"unit {self.target}"
-            return f"{unit} of layer {name!r}"
-        with evaluating(self.model):
-            x = as_images("look", self.model, self.picture)
-            scores = plain_scores("look", self.model, x)
-        place = int(goals("look", scores, self.target)[0])
-        kind = place // scores[0, 0].size
-        word = self.classes[kind] if kind < len(self.classes) else str(kind)
-        return f"{word!r} (score {scores.reshape(-1)[place]:.4g})"
-
-
-@dataclass(frozen=True)
-class Method:
-    """A method of looking: `draw` gives a matplotlib figure; the rest says what it wants.
-
-    `units` says that with a layer the target is one of the layer's units and no class.
-    """
-
-    draw: Callable[[Look], Any]
-    what: str
-    image: Use = Use.MUST
-    layer: Use = Use.NO
-    target: Use = Use.MAY
-    units: bool = False
 
 
 def look(method: str, at: Look) -> Any:
@@ -98,7 +33,7 @@ def look(method: str, at: Look) -> Any:
     "saliency: '3' (score "
     """
     entry = find_method(method)
-    given = {"image": at.image, "layer": at.layer, "target": at.target}
+    given = {"image": at.image, "layer": at.layer, "target": at.target, "style": at.style}
     for part, value in given.items():
         use = getattr(entry, part)
         if use is Use.MUST and value is None:
@@ -114,6 +49,7 @@ _WORDS = {
     "image": "an image",
     "layer": "a layer; `chainrule summary` lists a network's",
     "target": "a target: a class or a unit",
+    "style": "a second picture, whose style is taken",
 }
 
 
@@ -184,5 +120,6 @@ METHODS: dict[str, Method] = {
     "grad-cam": Method(_grad_cam, "where the evidence for a class lies", layer=Use.MAY),
     "integrated-gradients": Method(_integrated, "shares of the score that add up to it"),
     "occlusion": Method(_occlusion, "what is missed when a part is covered"),
+    **MADE,
 }
 """The methods by name."""
