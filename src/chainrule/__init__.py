@@ -51,6 +51,7 @@ _ENGINE = {
     "chainrule.formats.torch_save": "save_torch",
     "chainrule.formats.weights": "load_weights save_weights",
     "chainrule.inference": "fuse",
+    "chainrule.inspection.health": "monitor",
     "chainrule.inspection.summary": "summary",
     "chainrule.models.registry": "create_model",
     "chainrule.nn.module": "Module",

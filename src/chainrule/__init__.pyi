@@ -73,6 +73,7 @@ from chainrule.formats.torch_save import save_torch as save_torch
 from chainrule.formats.weights import load_weights as load_weights
 from chainrule.formats.weights import save_weights as save_weights
 from chainrule.inference import fuse as fuse
+from chainrule.inspection.health import monitor as monitor
 from chainrule.inspection.summary import summary as summary
 from chainrule.models.registry import create_model as create_model
 from chainrule.nn.module import Module as Module

@@ -1,0 +1,166 @@
+"""What layers do in one forward pass: dead ReLUs, saturated sigmoids, the size of the signal."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from chainrule.engine.node import Node
+from chainrule.engine.op import Array, Op
+from chainrule.engine.tensor import Tensor
+from chainrule.ops.activation import ReLU, Sigmoid, Tanh
+from chainrule.ops.activation_hard import Hardtanh
+from chainrule.ops.fused import AddReLU, BatchNormReLU, ConvReLU, ReLUMaxPool
+from chainrule.ops.linear import Linear
+
+IMAGES = 200
+"""How many images a unit must have seen before it may be called dead."""
+
+_FLAT = 0.04  # a slope below this part of the steepest: sigmoid beyond 0.01 and 0.99, tanh beyond 0.98
+_READ = 1 << 18  # numbers of one value that are read for its size
+_READ_UNITS = 1 << 21  # and to see which units are alive
+_RELUS = (ReLU, ConvReLU, BatchNormReLU, AddReLU, ReLUMaxPool)
+
+
+class Activity:
+    """Is told every operation of a forward pass, and measures those that matter.
+
+    `owners` gives the layer of a parameter by the parameter's id.  What has no parameters is
+    called after the layer whose values it works on, so that a ReLU inside a fused operation or a
+    functional call has a name, too; where several layers meet, after the block in which it runs,
+    `path[-1]`.  `values` holds the measurements by layer and measure, `order` the layers with
+    parameters as they ran.  Which units have been silent is kept from pass to pass.
+    """
+
+    def __init__(self, window: int) -> None:
+        self.window = window
+        self.owners: Mapping[int, str] = {}
+        self.path: list[str] = []
+        self.values: dict[tuple[str, str], float] = {}
+        self.order: dict[str, None] = {}
+        self.problem: Exception | None = None
+        self._sources: dict[int, tuple[str, int]] = {}  # of a node: the layer, the units' axis
+        self._waiting: dict[str, float] = {}  # saturation that no layer has worked on yet
+        self._calls: dict[str, int] = {}
+        self._silent: dict[str, Array] = {}  # passes since each unit was last above 0
+        self._seen: dict[str, int] = {}  # passes in which the layer was seen
+
+    def begin(self, owners: Mapping[int, str]) -> None:
+        """Forget the last pass, but not which units were silent in it."""
+        self.owners = owners
+        for table in (self.path, self.values, self.order):
+            table.clear()
+        for each in (self._sources, self._waiting, self._calls):
+            each.clear()
+
+    def __call__(self, op: Op, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> None:
+        """Take in an operation; an error of ours is kept, since the forward pass is not ours."""
+        if self.problem is None:
+            try:
+                with np.errstate(all="ignore"):
+                    self._note(op, inputs, outputs[0])
+            except Exception as error:
+                self.problem = error
+
+    def _note(self, op: Op, inputs: Sequence[Tensor], y: Tensor) -> None:
+        owned = [x for x in inputs if id(x) in self.owners]
+        if owned:
+            name = self.owners[id(owned[0])]
+            source = name, _axis_of_units(op, owned[0], y)
+            self.order[name] = None
+            for layer, share in self._waiting.items():  # a layer works on them: they are hidden
+                self.values[layer, "saturated"] = share
+            self._waiting.clear()
+            self.values[name, "activation_rms"] = rms(part(y.array, _READ))
+        else:
+            found = self._source(inputs)
+            if found is None:
+                return
+            source = found
+        if y.grad_fn is not None:
+            self._sources[id(y.grad_fn)] = source
+        if y.dtype.kind == "f" and y.ndim > 1:
+            self._measure(op, source, y.array)
+
+    def _source(self, inputs: Sequence[Tensor]) -> tuple[str, int] | None:
+        """Give the layer that an operation without parameters belongs to."""
+        nodes: list[Node] = [x.grad_fn for x in inputs if x.grad_fn is not None]
+        found = [self._sources[id(node)] for node in nodes if id(node) in self._sources]
+        if len({name for name, _ in found}) > 1 and self.path and self.path[-1]:
+            return self.path[-1], found[0][1]
+        return found[0] if found else None
+
+    def _measure(self, op: Op, source: tuple[str, int], y: Array) -> None:
+        relu = isinstance(op, _RELUS) or (isinstance(op, Hardtanh) and op.low == 0)
+        if not relu and not isinstance(op, (Sigmoid, Tanh)):
+            return
+        name, axis = source
+        self._calls[name] = self._calls.get(name, 0) + 1
+        if self._calls[name] > 1:
+            name = f"{name} #{self._calls[name]}"
+        values = part(y, _READ)
+        self.values[name, "activation_rms"] = rms(values)
+        if relu:
+            share = self._dead(name, part(y, _READ_UNITS), axis % y.ndim)
+            if share is not None:
+                self.values[name, "dead"] = share
+        else:
+            slope = 4 * values * (1 - values) if isinstance(op, Sigmoid) else 1 - values * values
+            self._waiting[name] = float(np.count_nonzero(slope < _FLAT)) / max(values.size, 1)
+
+    def _dead(self, name: str, y: Array, axis: int) -> float | None:
+        """Give the share of units that were 0 for all of the last images; None before enough."""
+        others = tuple(a for a in range(y.ndim) if a != axis)
+        if not y.size:
+            return None
+        alive = y.max(axis=others) > 0
+        silent = self._silent.get(name)
+        if silent is None or silent.shape != alive.shape:
+            silent = self._silent[name] = np.zeros(alive.shape, np.int64)
+            self._seen[name] = 0
+        silent[alive] = 0
+        silent[~alive] += 1
+        self._seen[name] += 1
+        needed = max(self.window, math.ceil(IMAGES / len(y)))
+        if self._seen[name] < needed:
+            return None
+        return float(np.count_nonzero(silent >= needed)) / silent.size
+
+
+def _axis_of_units(op: Op, parameter: Tensor, y: Tensor) -> int:
+    """Tell where a layer's units stand: behind, or right after the images."""
+    if isinstance(op, Linear) or y.ndim < 3:
+        return -1
+    units = parameter.shape[0] if parameter.ndim else 0
+    return -1 if y.shape[1] != units and y.shape[-1] == units else 1
+
+
+def part(array: Array, most: int) -> Array:
+    """Give every so many of a large array's rows, about `most` numbers; never less than a row.
+
+    >>> part(np.zeros((100, 50)), 1000).shape
+    (20, 50)
+    """
+    if array.size <= most or array.ndim == 0:
+        return array
+    return array[:: -(-array.size // most)]
+
+
+def rms(array: Array) -> float:
+    """Give the root of the mean square, without overflow or underflow; 0 of nothing.
+
+    >>> rms(np.array([3.0, -4.0], np.float32)) == 12.5**0.5
+    True
+    >>> f"{rms(np.full(5, 1e-30, np.float32)):.3g}"
+    '1e-30'
+    """
+    flat: Any = array.ravel(order="K")
+    if not flat.size:
+        return 0.0
+    mean = float(np.dot(flat, flat)) / flat.size
+    if not 1e-20 < mean < 1e30:
+        mean = float(np.square(flat, dtype=np.float64).mean())
+    return math.sqrt(mean) if mean >= 0 else math.nan
