@@ -19,7 +19,7 @@ from chainrule.ops.linear import Linear
 IMAGES = 200
 """How many images a unit must have seen before it may be called dead."""
 
-_FLAT = 0.04  # a slope below this part of the steepest: sigmoid beyond 0.01 and 0.99, tanh beyond 0.98
+_FLAT = 0.04  # of the steepest slope: sigmoid beyond 0.01 and 0.99, tanh beyond 0.98
 _READ = 1 << 18  # numbers of one value that are read for its size
 _READ_UNITS = 1 << 21  # and to see which units are alive
 _RELUS = (ReLU, ConvReLU, BatchNormReLU, AddReLU, ReLUMaxPool)
@@ -30,9 +30,9 @@ class Activity:
 
     `owners` gives the layer of a parameter by the parameter's id.  What has no parameters is
     called after the layer whose values it works on, so that a ReLU inside a fused operation or a
-    functional call has a name, too; where several layers meet, after the block in which it runs,
-    `path[-1]`.  `values` holds the measurements by layer and measure, `order` the layers with
-    parameters as they ran.  Which units have been silent is kept from pass to pass.
+    functional call has a name, too; where several layers meet, after the innermost layer or block
+    in which it runs, `path[-1]`.  `values` holds the measurements by layer and measure, `order` the
+    layers with parameters as they ran.  Which units have been silent is kept from pass to pass.
     """
 
     def __init__(self, window: int) -> None:
@@ -160,7 +160,8 @@ def rms(array: Array) -> float:
     flat: Any = array.ravel(order="K")
     if not flat.size:
         return 0.0
-    mean = float(np.dot(flat, flat)) / flat.size
-    if not 1e-20 < mean < 1e30:
-        mean = float(np.square(flat, dtype=np.float64).mean())
+    with np.errstate(all="ignore"):
+        mean = float(np.dot(flat, flat)) / flat.size
+        if not 1e-20 < mean < 1e30:
+            mean = float(np.square(flat, dtype=np.float64).mean())
     return math.sqrt(mean) if mean >= 0 else math.nan

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 
 from chainrule.inspection.history import History
@@ -25,7 +25,7 @@ class Limits:
     well.  `improvement`: the part by which the loss has to fall.
     """
 
-    dead: float = 0.4
+    dead: float = 0.5
     saturated: float = 0.8
     depth: float = 1e3
     update_high: float = 0.1
@@ -48,6 +48,23 @@ class Finding:
 
     def __str__(self) -> str:
         return f"{self.kind}: {self.text}"
+
+
+def told(findings: Iterable[Finding]) -> list[str]:
+    """Give lines to print: of each kind the first in full, the other layers by name.
+
+    >>> told(Finding("dead-relu", layer, "Half ...", 1, 0.5) for layer in ("fc1", "fc2", "fc3"))
+    ['dead-relu: Half ...', 'dead-relu, too: fc2, fc3']
+    """
+    lines = []
+    kinds: dict[str, list[Finding]] = {}
+    for finding in findings:
+        kinds.setdefault(finding.kind, []).append(finding)
+    for kind, (first, *others) in kinds.items():
+        lines.append(str(first))
+        if others:
+            lines.append(f"{kind}, too: {', '.join(finding.layer for finding in others)}")
+    return lines
 
 
 def find(history: History, weights: Collection[str], limits: Limits) -> list[Finding]:
@@ -138,36 +155,37 @@ def _gradients(history: History, weights: Collection[str], limits: Limits) -> li
 
 
 def _signal(history: History, weights: Collection[str], limits: Limits) -> list[Finding]:
-    """Compare the values of the first and the last layers.
+    """Compare the values of the first layers with those of all others.
 
     Where ReLUs follow one another, the gradients of all layers' weights grow or shrink together
     with the values: nothing is seen by comparing gradients.
     """
     now = list(history.samples[-1].get("activation_rms", {}).items())
-    ratio = _inverse(_ratio([value for _, value in now]))
-    if ratio is None or _cut_off(history):
+    if len(now) < _DEPTH or _cut_off(history):
         return []
+    lowest, highest = _extremes([value for _, value in now])
     (first, begin), (last, end) = now[0], now[-1]
-    seen = f"root mean square {begin:.1e} after {first}, {end:.1e} after {last}"
-    if ratio > limits.depth and end > 100:
+    if highest > limits.depth and end > 100:
         text = (
-            f"The values explode on their way through the network: {seen}; the gradients of all "
-            "weights grow with them, and the first steps overshoot. The weights multiply the "
-            "signal by more than 1 in each layer. Try smaller initial weights (He's: deviation "
-            "sqrt(2 / inputs)), batch norm, or gradients clipped by their norm."
+            "The values explode on their way through the network: root mean square "
+            f"{begin:.1e} after {first}, {end:.1e} after {last}; the gradients of all weights grow "
+            "with them, and the first steps overshoot. The weights multiply the signal by more "
+            "than 1 in each layer. Try smaller initial weights (He's: deviation sqrt(2 / inputs)), "
+            "batch norm, or gradients clipped by their norm."
         )
-        return [Finding("exploding-signal", last, text, history.step, ratio)]
+        return [Finding("exploding-signal", last, text, history.step, highest)]
     before = [
-        _inverse(_ratio(list(sample.values())))
-        for sample in history.recent("activation_rms", _LASTING)
+        _extremes(list(sample.values()))[0] for sample in history.recent("activation_rms", _LASTING)
     ]
-    if before and all(r is not None and r < 1 / limits.depth for r in before):
+    if before and max(before) < 1 / limits.depth:
+        layer, least = min(now, key=lambda entry: entry[1])
         text = (
-            f"The values vanish on their way through the network: {seen}; the gradients of all "
-            "weights shrink with them. The weights multiply the signal by less than 1 in each "
-            "layer. Try larger initial weights (He's: deviation sqrt(2 / inputs)) or batch norm."
+            "The values vanish on their way through the network: root mean square "
+            f"{begin:.1e} after {first}, {least:.1e} after {layer}; the gradients of all weights "
+            "shrink with them. The weights multiply the signal by less than 1 in each layer. Try "
+            "larger initial weights (He's: deviation sqrt(2 / inputs)) or batch norm."
         )
-        return [Finding("vanishing-signal", last, text, history.step, ratio)]
+        return [Finding("vanishing-signal", layer, text, history.step, lowest)]
     return []
 
 
@@ -205,7 +223,7 @@ def _too_slow(history: History, limits: Limits) -> list[Finding]:
         text = (
             f"A step changes the weights by {most:.1e} of their size (the median of the layers, at "
             "its highest); about 1e-3 is healthy. At this pace nothing is learnt in any useful "
-            f"time. Try a rate that is larger by a factor of {_round(1e-3 / most) if most else 1000}."
+            f"time. Try a rate larger by a factor of {_round(1e-3 / most if most else 1e3)}."
         )
         return [Finding("update-too-small", "", text, history.step, most)]
     gradients = history.samples[-1].get("gradient_rms", {})
@@ -236,7 +254,9 @@ def _plateau(history: History, weights: Collection[str], limits: Limits) -> list
         text += f" That is ln {scores:.0f}, what guessing gives."
     spread = [sample[""] for sample in history.recent("score_spread", _LASTING)]
     if spread and max(spread) < 1e-3:
-        text += " All images get the same scores: the signal is lost on its way (see other findings)."
+        text += (
+            " All images get the same scores: the signal is lost on its way (see other findings)."
+        )
     text += (
         " The rate may be far too small or too large, the labels may not belong to the images, or "
         "no gradient reaches the weights. Try to learn twenty images by heart first (chainrule "
@@ -270,8 +290,18 @@ def _ratio(values: list[float]) -> float:
     return first / last if last > 0 else 1.0
 
 
-def _inverse(ratio: float) -> float:
-    return 1 / ratio if ratio else math.inf
+def _extremes(values: list[float]) -> tuple[float, float]:
+    """Give the lowest and the highest median of a third of neighbours, over the first third's.
+
+    One layer whose weights begin as 0, in a residual block, is not seen by it.
+    """
+    if len(values) < _DEPTH:
+        return 1.0, 1.0
+    third = len(values) // 3
+    medians = [statistics.median(values[i : i + third]) for i in range(len(values) - third + 1)]
+    if medians[0] <= 0:
+        return 1.0, 1.0
+    return min(medians) / medians[0], max(medians) / medians[0]
 
 
 def _some(names: list[str]) -> str:

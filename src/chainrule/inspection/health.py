@@ -14,7 +14,7 @@ from chainrule.engine.op import Array
 from chainrule.engine.tensor import Handle, Tensor
 from chainrule.errors import KindError, ShapeError, expect, failure
 from chainrule.inspection.activity import Activity, part, rms
-from chainrule.inspection.findings import Finding, Limits, find
+from chainrule.inspection.findings import Finding, Limits, find, told
 from chainrule.inspection.history import History, Measurement
 from chainrule.nn.activation import ReLU
 from chainrule.nn.conv import Conv2d
@@ -155,8 +155,8 @@ class Monitor:
     def _arm(self) -> None:
         """Hook the network for the next step, and keep its weights.
 
-        Blocks are hooked, for their names, but no layer that could be part of a fused operation:
-        what runs is what runs without us.
+        Layers and blocks are hooked, for their names, but none that could be part of a fused
+        operation: what runs is what runs without us.
         """
         self._begun = self._done = False
         self._scores = {}
@@ -170,8 +170,7 @@ class Monitor:
         root = self.model
         self._handles = [root.register_forward_pre_hook(self._enter)]
         for path, module in self.model.named_modules():
-            block = next(module.children(), None) is not None
-            if block and path and not isinstance(module, _FUSED):
+            if path and not isinstance(module, _FUSED):
                 self._handles.append(module.register_forward_pre_hook(self._entering(path)))
                 self._handles.append(module.register_forward_hook(self._leaving))
         self._handles.append(root.register_forward_hook(self._leave))
@@ -234,14 +233,16 @@ class Monitor:
         names = dict.fromkeys(name for m in _COLUMNS for name in last.get(m, {}))
         table = [["layer", *(column.replace("_", " ") for column in _COLUMNS)]]
         for name in names:
-            table.append([name, *(_cell(column, last.get(column, {}).get(name)) for column in _COLUMNS)])
+            table.append(
+                [name, *(_cell(column, last.get(column, {}).get(name)) for column in _COLUMNS)]
+            )
         widths = [max(map(len, column)) for column in zip(*table, strict=True)]
         lines = [f"step {self.history.step}" + _loss(last.get("loss", {}))]
         for row in table:
             cells = [cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)]
             lines.append("  ".join([row[0].ljust(widths[0]), *cells]).rstrip())
         found = self.findings()
-        return "\n".join([*lines, *map(str, found), *([] if found else ["nothing found"])])
+        return "\n".join([*lines, *told(found), *([] if found else ["nothing found"])])
 
     def resume(self, rows: Iterable[Measurement], step: int) -> None:
         """Go on after `step` steps, with the measurements of the steps before.

@@ -24,10 +24,10 @@ class History:
     """The last samples whole, and of all before what findings need.
 
     >>> history = History(window=2)
-    >>> history.add([Measurement(1, "", "loss", 2.5), Measurement(1, "fc.weight", "update_ratio", 0.1)])
+    >>> history.add([Measurement(1, "", "loss", 2.5), Measurement(1, "fc", "update_ratio", 0.1)])
     >>> history.add([Measurement(21, "", "loss", 1.5)])
     >>> history.count, history.losses(2), history.highest_update
-    (2, [2.5, 1.5], {'fc.weight': 0.1})
+    (2, [2.5, 1.5], {'fc': 0.1})
     """
 
     def __init__(self, window: int) -> None:
