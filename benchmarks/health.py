@@ -19,11 +19,11 @@ import chainrule as cr
 from chainrule.nn import Module
 from chainrule.nn.functional import cross_entropy
 
-EVERY, BAR = 20, 3.0  # steps from one measured to the next; per cent
+EVERY, BAR = 30, 3.0  # steps from one measured to the next; per cent
 CASES: list[tuple[str, Callable[[], Module], tuple[int, ...], int]] = [
-    ("LeNet-5, batch 64", lambda: cr.create_model("lenet5"), (64, 1, 32, 32), 60),
+    ("LeNet-5, batch 64", lambda: cr.create_model("lenet5"), (64, 1, 32, 32), 40),
     ("MLP 300-100, batch 64", lambda: cr.create_model("mlp"), (64, 1, 28, 28), 60),
-    ("ResNet-20, batch 32", lambda: cr.create_model("resnet20"), (32, 3, 32, 32), 12),
+    ("ResNet-20, batch 32", lambda: cr.create_model("resnet20"), (32, 3, 32, 32), 8),
 ]
 
 

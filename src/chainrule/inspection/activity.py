@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from chainrule.engine.finite import BLOCK
 from chainrule.engine.node import Node
 from chainrule.engine.op import Array, Op
 from chainrule.engine.tensor import Tensor
@@ -20,7 +21,7 @@ IMAGES = 200
 """How many images a unit must have seen before it may be called dead."""
 
 _FLAT = 0.04  # of the steepest slope: sigmoid beyond 0.01 and 0.99, tanh beyond 0.98
-_READ = 1 << 18  # numbers of one value that are read for its size
+_READ = 1 << 16  # numbers of one value that are read for its size
 _READ_UNITS = 1 << 21  # and to see which units are alive
 _RELUS = (ReLU, ConvReLU, BatchNormReLU, AddReLU, ReLUMaxPool)
 
@@ -113,10 +114,9 @@ class Activity:
 
     def _dead(self, name: str, y: Array, axis: int) -> float | None:
         """Give the share of units that were 0 for all of the last images; None before enough."""
-        others = tuple(a for a in range(y.ndim) if a != axis)
         if not y.size:
             return None
-        alive = y.max(axis=others) > 0
+        alive = highest(y, axis) > 0
         silent = self._silent.get(name)
         if silent is None or silent.shape != alive.shape:
             silent = self._silent[name] = np.zeros(alive.shape, np.int64)
@@ -149,6 +149,27 @@ def part(array: Array, most: int) -> Array:
     return array[:: -(-array.size // most)]
 
 
+def highest(y: Array, axis: int) -> Array:
+    """Give the largest value at each place of an axis.
+
+    Rows of few channels are taken several at once: NumPy is slow on short rows.
+
+    >>> highest(np.arange(24).reshape(2, 3, 4), 1).tolist()
+    [15, 19, 23]
+    """
+    rows: Array = np.moveaxis(y, axis, -1)
+    units = rows.shape[-1]
+    several = 1024 // units
+    if not rows.flags.c_contiguous or several < 2:
+        return np.asarray(y.max(axis=tuple(a for a in range(y.ndim) if a != axis)))
+    rows = rows.reshape(-1, units)
+    whole = len(rows) - len(rows) % several
+    if not whole:
+        return np.asarray(rows.max(axis=0))
+    most = rows[:whole].reshape(-1, several * units).max(axis=0).reshape(several, units)
+    return np.asarray(np.concatenate([most, rows[whole:]]).max(axis=0))
+
+
 def rms(array: Array) -> float:
     """Give the root of the mean square, without overflow or underflow; 0 of nothing.
 
@@ -161,7 +182,16 @@ def rms(array: Array) -> float:
     if not flat.size:
         return 0.0
     with np.errstate(all="ignore"):
-        mean = float(np.dot(flat, flat)) / flat.size
+        mean = _square(flat) / flat.size
         if not 1e-20 < mean < 1e30:
             mean = float(np.square(flat, dtype=np.float64).mean())
     return math.sqrt(mean) if mean >= 0 else math.nan
+
+
+def _square(flat: Any) -> float:
+    """Sum squares, of long arrays block by block: beyond that BLAS wakes other threads."""
+    if flat.size < BLOCK:
+        return float(np.dot(flat, flat))
+    whole = flat.size - flat.size % BLOCK
+    blocks, rest = flat[:whole].reshape(-1, BLOCK), flat[whole:]
+    return float(np.vecdot(blocks, blocks).sum()) + float(np.dot(rest, rest))

@@ -22,13 +22,14 @@ from chainrule.nn.fusing import NORMS
 from chainrule.nn.module import Module
 from chainrule.nn.pooling import MaxPool2d
 
-_KEPT = 1 << 20  # numbers of a weight that are kept to see how a step changes it
+_KEPT = 1 << 16  # numbers of a weight that are kept to see how a step changes it
+_READ = 1 << 20  # numbers of a gradient that are read
 _FUSED = (Conv2d, ReLU, MaxPool2d, *NORMS)  # what may be run together with a neighbour
 _COLUMNS = ("activation_rms", "dead", "saturated", "gradient_rms", "update_ratio")
 
 
 def monitor(
-    model: Module, every: int = 20, window: int = 5, limits: Limits | None = None
+    model: Module, every: int = 30, window: int = 5, limits: Limits | None = None
 ) -> Monitor:
     """Watch how a network trains: dead ReLUs, saturation, gradients, steps, loss.
 
@@ -142,7 +143,7 @@ class Monitor:
         with_gradient.sort(key=lambda entry: place.get(_owner(entry[0]), len(place)))
         found = []
         for name, parameter, gradient in with_gradient:
-            found.append((name, "gradient_rms", rms(part(gradient, _KEPT))))
+            found.append((name, "gradient_rms", rms(part(gradient, _READ))))
             old = before.get(name)
             size = 0.0 if old is None else rms(old)
             if old is not None and size > 0:
