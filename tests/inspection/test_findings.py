@@ -35,6 +35,16 @@ def test_dead_relus_by_a_huge_rate() -> None:
     assert "dead-relu" in {kind for kind, _ in kinds(watch)}
 
 
+def test_what_a_dead_layer_does_to_others_is_no_finding_of_its_own() -> None:
+    for steps, expected in ((4, set()), (8, {"dead-relu"})):
+        model = he(stack(8, cr.nn.ReLU))
+        with cr.no_grad():
+            model[8].bias.fill_(-1e4)
+        found = kinds(trained(model, steps=steps))
+        assert {kind for kind, _ in found} == expected
+        assert (("dead-relu", "8") in found) == bool(expected)
+
+
 def test_a_unit_is_dead_only_after_the_whole_window() -> None:
     model = stack(3, cr.nn.ReLU)
     with cr.no_grad():

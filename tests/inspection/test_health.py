@@ -213,3 +213,34 @@ def test_what_writes_in_place_is_what_it_was() -> None:
         results.append(model.state_dict())
     ours, theirs = results
     assert all(np.array_equal(ours[n].array, theirs[n].array) for n in theirs)
+
+
+class Recurrent(Module):
+    """One layer used twice, and two whose weights are computed at each call."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.again = cr.nn.Linear(4, 4)
+        self.old = cr.nn.utils.weight_norm(cr.nn.Linear(4, 4))
+        self.new = cr.nn.utils.parametrizations.weight_norm(cr.nn.Conv1d(4, 4, 1))
+
+    def forward(self, x: cr.Tensor) -> cr.Tensor:
+        for _ in range(2):
+            x = cr.tanh(self.again(x))
+        y = self.new(cr.sigmoid(self.old(x)).unsqueeze(2))
+        return F.relu(y).squeeze(2)
+
+
+def test_layers_used_twice_and_computed_weights() -> None:
+    model = Recurrent()
+    with cr.monitor(model, every=1) as watch:
+        model(cr.randn(200, 4)).sum().backward()
+        rows = watch.step()
+    layers = [row.layer for row in rows if row.measure == "activation_rms"]
+    assert layers == ["again", "again #2", "old", "new"]
+    parameters = [row.layer for row in rows if row.measure == "gradient_rms"]
+    assert parameters[0] == "again.weight"
+    assert parameters[-1].startswith("new.parametrizations.weight")
+    watch = cr.monitor(model, every=1, window=1)
+    model(cr.randn(200, 4)).sum().backward()
+    assert {row.layer for row in watch.step() if row.measure == "dead"} == {"new"}

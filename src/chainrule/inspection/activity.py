@@ -44,6 +44,7 @@ class Activity:
         self.order: dict[str, None] = {}
         self.problem: Exception | None = None
         self._sources: dict[int, tuple[str, int]] = {}  # of a node: the layer, the units' axis
+        self._computed: dict[int, str] = {}  # of a node: the layer whose parameters it is made of
         self._waiting: dict[str, float] = {}  # saturation that no layer has worked on yet
         self._calls: dict[str, int] = {}
         self._silent: dict[str, Array] = {}  # passes since each unit was last above 0
@@ -54,7 +55,7 @@ class Activity:
         self.owners = owners
         for table in (self.path, self.values, self.order):
             table.clear()
-        for each in (self._sources, self._waiting, self._calls):
+        for each in (self._sources, self._computed, self._waiting, self._calls):
             each.clear()
 
     def __call__(self, op: Op, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> None:
@@ -67,24 +68,38 @@ class Activity:
                 self.problem = error
 
     def _note(self, op: Op, inputs: Sequence[Tensor], y: Tensor) -> None:
-        owned = [x for x in inputs if id(x) in self.owners]
-        if owned:
-            name = self.owners[id(owned[0])]
-            source = name, _axis_of_units(op, owned[0], y)
-            self.order[name] = None
-            for layer, share in self._waiting.items():  # a layer works on them: they are hidden
-                self.values[layer, "saturated"] = share
-            self._waiting.clear()
-            self.values[name, "activation_rms"] = rms(part(y.array, _READ))
+        node = id(y.grad_fn) if y.grad_fn is not None else 0
+        self._sources.pop(node, None)  # another node had this place in memory
+        self._computed.pop(node, None)
+        layers = [self._layer_of(x) for x in inputs]
+        weights = [(name, x) for name, x in zip(layers, inputs, strict=True) if name is not None]
+        source: tuple[str, int] | None
+        if not weights:
+            source = self._source(inputs)
+        elif all(x.ndim == 0 for name, x in zip(layers, inputs, strict=True) if name is None):
+            self._computed[node] = weights[0][0]  # a weight made of weights
+            return
         else:
-            found = self._source(inputs)
-            if found is None:
-                return
-            source = found
-        if y.grad_fn is not None:
-            self._sources[id(y.grad_fn)] = source
+            name, weight = next((w for w in weights if id(w[1]) in self.owners), weights[0])
+            source = name, _axis_of_units(op, weight, y)
+            self._worked(name, y.array)
+        if source is None:
+            return
+        self._sources[node] = source
         if y.dtype.kind == "f" and y.ndim > 1:
             self._measure(op, source, y.array)
+
+    def _worked(self, name: str, y: Array) -> None:
+        """Note a layer with parameters, and that the sigmoids before it are hidden ones."""
+        self.order[name] = None
+        self.values.update({(layer, "saturated"): v for layer, v in self._waiting.items()})
+        self._waiting.clear()
+        self.values[name, "activation_rms"] = rms(part(y, _READ))
+
+    def _layer_of(self, x: Tensor) -> str | None:
+        """Give the layer of a parameter, or of what was computed from parameters alone."""
+        name = self.owners.get(id(x))
+        return name if name is not None else self._computed.get(id(x.grad_fn))
 
     def _source(self, inputs: Sequence[Tensor]) -> tuple[str, int] | None:
         """Give the layer that an operation without parameters belongs to."""

@@ -204,7 +204,9 @@ def _updates(history: History, weights: Collection[str], limits: Limits) -> list
             f"{_round(value / 1e-3)}, a warm-up, or clipped gradients."
         )
         return [Finding("update-too-large", worst, text, history.step, value)]
-    return _too_slow(history, limits) if history.count >= _STARTED else []
+    if history.count < _STARTED or _cut_off(history):
+        return []
+    return _too_slow(history, limits)
 
 
 def _too_slow(history: History, limits: Limits) -> list[Finding]:
@@ -277,8 +279,10 @@ _RULES: tuple[Callable[[History, Collection[str], Limits], list[Finding]], ...] 
 
 
 def _cut_off(history: History) -> bool:
-    """Tell whether a layer is dead throughout."""
-    return max(history.samples[-1].get("dead", {}).values(), default=0.0) > 0.999
+    """Tell whether a layer gives nothing at all: what lies behind and before it is its doing."""
+    last = history.samples[-1]
+    dead = max(last.get("dead", {}).values(), default=0.0) > 0.999
+    return dead or 0.0 in last.get("activation_rms", {}).values()
 
 
 def _ratio(values: list[float]) -> float:

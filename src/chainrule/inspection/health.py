@@ -280,7 +280,8 @@ def _owners(model: Module) -> dict[int, str]:
 
 
 def _owner(parameter: str) -> str:
-    return parameter.rpartition(".")[0]
+    """Give a parameter's layer; that of a computed weight's parts is the layer that has it."""
+    return parameter.rpartition(".")[0].partition(".parametrizations.")[0]
 
 
 def _scores(output: Any) -> dict[str, float]:
