@@ -1,8 +1,8 @@
 """What watching the health of a training costs: steps with `cr.monitor` against steps without.
 
-Two copies of a network on the same random images, as many steps of each in turns as there are from
-one measured step to the next, so that every turn under watch has one.  Then what the measured step
-costs alone, and the others.
+Copies of a network on the same random images, as many steps of each in turns as there are from one
+measured step to the next, so that every turn under watch has one; a second copy without watch shows
+what chance does.  Then what the measured step costs alone, and the others.
 """
 
 from __future__ import annotations
@@ -55,29 +55,37 @@ class Loop:
         return [self.step() for _ in range(EVERY)]
 
 
+def compared(turns: list[list[list[float]]], place: int) -> tuple[float, float, float]:
+    """Quartiles of what a loop's turns took more than those of the first, in per cent."""
+    ratios = [100 * (sum(turn[place]) / sum(turn[0]) - 1) for turn in turns]
+    low, middle, high = statistics.quantiles(ratios, n=4)
+    return low, middle, high
+
+
 def main() -> None:
-    """Measure each network."""
+    """Measure each network; a second loop without watch shows what chance does."""
     for name, build, shape, rounds in CASES:
-        loops = [Loop(build, shape, watched) for watched in (False, True)]
+        loops = [Loop(build, shape, watched) for watched in (False, False, True)]
         for loop in loops:
             loop.turn()
         turns = []
         for number in range(rounds):  # who begins changes from round to round
-            pair = loops if number % 2 == 0 else loops[::-1]
-            taken = {id(loop): loop.turn() for loop in pair}
+            order = [loops[(number + k) % 3] for k in range(3)]
+            taken = {id(loop): loop.turn() for loop in order}
             turns.append([taken[id(loop)] for loop in loops])
-        ratios = [100 * (sum(watched) / sum(plain) - 1) for plain, watched in turns]
-        low, middle, high = statistics.quantiles(ratios, n=4)
+        low, middle, high = compared(turns, 2)
         line(
             f"under watch, {name}",
             f"{middle:+.2f} % ({low:+.2f} to {high:+.2f})",
-            f"bar: {BAR:g} %; quartiles of {len(ratios)} turns of {EVERY} steps",
+            f"bar: {BAR:g} %; quartiles of {len(turns)} turns of {EVERY} steps",
             middle <= BAR,
         )
-        plain = statistics.median(step for turn, _ in turns for step in turn)
-        measured = statistics.median(turn[0] for _, turn in turns)
-        armed = statistics.median(turn[-1] for _, turn in turns)
-        others = statistics.median(step for _, turn in turns for step in turn[1:-1])
+        low, middle, high = compared(turns, 1)
+        line("  without, against itself", f"{middle:+.2f} % ({low:+.2f} to {high:+.2f})")
+        plain = statistics.median(step for turn in turns for step in turn[0])
+        measured = statistics.median(turn[2][0] for turn in turns)
+        armed = statistics.median(turn[2][-1] for turn in turns)
+        others = statistics.median(step for turn in turns for step in turn[2][1:-1])
         line("  step without", f"{1e3 * plain:.2f} ms")
         line("  step measured; the one before it", f"{1e3 * measured:.2f}, {1e3 * armed:.2f} ms")
         line("  all other steps under watch", f"{1e3 * others:.2f} ms")
