@@ -86,6 +86,8 @@ def main() -> None:
         measured = statistics.median(turn[2][0] for turn in turns)
         armed = statistics.median(turn[2][-1] for turn in turns)
         others = statistics.median(step for turn in turns for step in turn[2][1:-1])
+        share = 100 * (measured + armed - 2 * others) / (EVERY * others)
+        line("  by the medians of the steps", f"{share:+.2f} %")
         line("  step without", f"{1e3 * plain:.2f} ms")
         line("  step measured; the one before it", f"{1e3 * measured:.2f}, {1e3 * armed:.2f} ms")
         line("  all other steps under watch", f"{1e3 * others:.2f} ms")
