@@ -53,6 +53,7 @@ _ENGINE = {
     "chainrule.inference": "fuse",
     "chainrule.inspection.circuits": "draw explain",
     "chainrule.inspection.regions": "linear_regions",
+    "chainrule.inspection.health": "monitor",
     "chainrule.inspection.summary": "summary",
     "chainrule.inspection.surface": "loss_surface",
     "chainrule.models.registry": "create_model",

@@ -75,6 +75,7 @@ from chainrule.formats.weights import save_weights as save_weights
 from chainrule.inference import fuse as fuse
 from chainrule.inspection.circuits import draw as draw
 from chainrule.inspection.circuits import explain as explain
+from chainrule.inspection.health import monitor as monitor
 from chainrule.inspection.regions import linear_regions as linear_regions
 from chainrule.inspection.summary import summary as summary
 from chainrule.inspection.surface import loss_surface as loss_surface

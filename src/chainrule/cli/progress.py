@@ -64,6 +64,10 @@ class ProgressDisplay(Callback):
         if self._console.is_terminal:  # where it never started, older versions print a blank line
             self._bar.stop()
 
+    def note(self, text: str) -> None:
+        """Print a line of its own, above the bar."""
+        self._console.print(text, soft_wrap=True, markup=False)
+
     def on_begin(self, trainer: Trainer) -> None:
         """Start the clock."""
         self._begun = time.perf_counter()

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from chainrule.cli.downloads import DownloadDisplay
+from chainrule.cli.health import HealthWatch
 from chainrule.cli.main import Interrupted, Stopped
 from chainrule.cli.options import chosen_fields, with_config_options
 from chainrule.cli.progress import ProgressDisplay
@@ -18,7 +20,9 @@ from chainrule.models.pattern import is_pattern
 from chainrule.models.registry import find
 from chainrule.training.check import check_network
 from chainrule.training.config import TrainConfig
+from chainrule.training.folder import HEALTH
 from chainrule.training.interrupt import Terminated
+from chainrule.training.loop import Callback
 from chainrule.training.recipes import OF_DATA, recipe
 from chainrule.training.task import Prepared, TrainTask
 
@@ -44,6 +48,14 @@ Out = Annotated[
     typer.Option(help="Run folder.", show_default="runs/MODEL-DATA, numbered where taken"),
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the run in the folder.")]
+Health = Annotated[
+    bool,
+    typer.Option(
+        "--health",
+        help="Watch for dead ReLUs, saturation, vanishing gradients and the like: "
+        "health.csv, health.txt.",
+    ),
+]
 
 
 @with_config_options
@@ -55,6 +67,7 @@ def train(
     check: Check = False,
     download: Download = False,
     overwrite: Overwrite = False,
+    health: Health = False,
     **choices: Any,
 ) -> None:
     """Train a network and write a run folder: weights, configuration, metrics, plots.
@@ -65,7 +78,8 @@ def train(
     """
     if resume is not None:
         others = model or recipe or out or overwrite or check or download
-        _train(_resumed(resume, chosen_fields(choices), others))
+        task = _resumed(resume, chosen_fields(choices), others)
+        _train(task, health or (task.folder.path / HEALTH).exists())
         return
     config = configuration(model, recipe, choices)
     with DownloadDisplay() as display:
@@ -74,7 +88,7 @@ def train(
             return
         target = out or _free_name(config, overwrite)
         task = TrainTask(config, target, overwrite, download, display)
-    _train(task)
+    _train(task, health)
 
 
 def configuration(model: str | None, named: str | None, choices: Mapping[str, Any]) -> TrainConfig:
@@ -110,7 +124,7 @@ def _resumed(run: Path, given: dict[str, Any], other: Any) -> TrainTask:
     if given or other:
         raise typer.BadParameter(
             "--resume goes on with a run as it was begun; beside it only --data-dir and --workers "
-            "can be given"
+            "can be given, and --health"
         )
     task = TrainTask.resume(run, **places)
     for problem in task.damaged:
@@ -146,7 +160,7 @@ def _check(task: Prepared) -> None:
         raise typer.Exit(1)
 
 
-def _train(task: TrainTask) -> None:
+def _train(task: TrainTask, health: bool) -> None:
     config, data, out = task.config, task.data, task.folder.path
     count = sum(parameter.array.size for parameter in task.model.parameters())
     held = f", {len(data.validation):,} held out" if data.validation is not None else ""
@@ -162,8 +176,7 @@ def _train(task: TrainTask) -> None:
     else:
         _warn(task)
     try:
-        with ProgressDisplay(config, len(data.train)) as display:
-            task.run([display])
+        healthy = _run(task, health)
     except KeyboardInterrupt as error:
         kind = Stopped if isinstance(error, Terminated) else Interrupted
         raise kind(_saved_so_far(task)) from error
@@ -180,10 +193,25 @@ def _train(task: TrainTask) -> None:
         where = out / "skipped.csv"
         noun = "file that" if len(task.skipped) == 1 else "files that"
         typer.echo(f"note: left out {len(task.skipped):,} {noun} could not be read: {where}")
+    if healthy:
+        typer.echo(healthy)
     typer.echo(f"saved in {out}")
     typer.echo(result_line(task.rows[-1].to_dict()))
     if refused is not None:
         raise refused
+
+
+def _run(task: TrainTask, health: bool) -> str:
+    """Train under the display, and under watch if that is wanted; gives what that found."""
+    with ExitStack() as stack:
+        display = stack.enter_context(ProgressDisplay(task.config, len(task.data.train)))
+        callbacks: list[Callback] = [display]
+        if not health:
+            task.run(callbacks)
+            return ""
+        watch = stack.enter_context(HealthWatch(task, display.note))
+        task.run([*callbacks, watch])
+    return watch.result
 
 
 def result_line(row: dict[str, float]) -> str:

@@ -32,6 +32,9 @@ class Tracer(Protocol):
 
 
 TRACER: ContextVar[Tracer | None] = ContextVar("chainrule_tracer", default=None)
+WATCHER: ContextVar[Callable[..., None] | None] = ContextVar("chainrule_watcher", default=None)
+"""Who is told (op, inputs, outputs) of every operation that ran, and only looks: unlike a tracer it
+changes nothing of what is computed, in place or not."""
 
 
 class _Mode:

@@ -349,6 +349,9 @@ def apply_all(op: Op, *inputs: Any) -> tuple[Tensor, ...]:
     tracer = state.TRACER.get()
     if tracer is not None:
         tracer.record(op, (kernel, saved), tensors, results)
+    watcher = state.WATCHER.get()
+    if watcher is not None:
+        watcher(op, tensors, results)
     return results
 
 

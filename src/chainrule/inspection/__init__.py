@@ -5,9 +5,12 @@ from chainrule.inspection.circuits import Drawing, circuit, draw, explain
 from chainrule.inspection.dream import deep_dream
 from chainrule.inspection.embeddings import embeddings, pca, tsne
 from chainrule.inspection.figures import embedding_figure, figure_png, image_figure, image_png
+from chainrule.inspection.findings import Finding, Limits
 from chainrule.inspection.grad_cam import grad_cam, last_maps
 from chainrule.inspection.gradients import deconvnet, guided_backprop, saliency
 from chainrule.inspection.grids import activation_grid, filter_grid, image_grid
+from chainrule.inspection.health import Monitor, monitor
+from chainrule.inspection.history import Measurement
 from chainrule.inspection.integrated import IntegratedGradients, integrated_gradients
 from chainrule.inspection.layers import find_layer, watching
 from chainrule.inspection.looking import Look, Method
@@ -25,9 +28,13 @@ __all__ = [
     "METHODS",
     "SURFACES",
     "Drawing",
+    "Finding",
     "IntegratedGradients",
+    "Limits",
     "Look",
+    "Measurement",
     "Method",
+    "Monitor",
     "Patch",
     "Picture",
     "Race",
@@ -59,6 +66,7 @@ __all__ = [
     "linear_regions",
     "look",
     "loss_surface",
+    "monitor",
     "occlusion",
     "pca",
     "saliency",

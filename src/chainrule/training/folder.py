@@ -28,8 +28,10 @@ WEIGHTS, BEST, CONFIG = "weights.safetensors", "best.safetensors", "config.json"
 ENVIRONMENT, PIXELS, SKIPPED = "environment.json", "transforms.safetensors", "skipped.csv"
 CURVES, CONFUSION, CONFUSION_PERCENT = "curves.png", "confusion.png", "confusion_percent.png"
 RELIABILITY, PER_CLASS, EVENTS = "calibration.png", "per_class.png", "events"
+HEALTH, FINDINGS = "health.csv", "health.txt"
 FILES = (
     *(WEIGHTS, BEST, CONFIG, ENVIRONMENT, PIXELS, SKIPPED, METRICS, METRICS_LINES),
+    *(HEALTH, FINDINGS),
     *(CURVES, CONFUSION, CONFUSION_PERCENT, RELIABILITY, PER_CLASS, *TABLES),
 )
 """The files of a run; beside them are the folders `checkpoints` and, if asked for, `events`."""
