@@ -211,3 +211,16 @@ def test_wires_between_two_groups_are_drawn_once() -> None:
     pairs = [(link.start, link.end) for link in picture.links]
     assert len(pairs) == len(set(pairs))
     assert any(link.above == "several values" for link in picture.links)
+
+
+def test_a_gate_of_several_values() -> None:
+    x = cr.tensor([[1.0, 2.0], [3.0, 4.0]], requires_grad=True)
+    a, b = cr.split(x, 1)
+    f = (a * b).sum()
+    text = str(cr.draw(f)).splitlines()
+    assert "a , b = split(x) = [[1, 2]] , [[3, 4]]" in text
+    said = "df/dx = back through split of df/da = [[3, 4]], df/db = [[1, 2]]: "
+    assert f"{said}[[3, 4], [1, 2]] = [[3, 4], [1, 2]]" in text
+    values, _ = cr.max(x, 1)
+    g = values.sum()
+    assert "dg/dx = back through max of dg/dvalues = [1, 1]: [[0, 1], [0, 1]]" in str(cr.draw(g))

@@ -47,8 +47,11 @@ class Wire(NamedTuple):
 
     @property
     def name(self) -> str:
-        """The gate's name; with the number of the value where a gate has several."""
-        return self.gate.name if len(self.gate.shapes) == 1 else f"{self.gate.name}[{self.number}]"
+        """The gate's name; of a gate with several values the value's own, or with its number."""
+        if len(self.gate.shapes) == 1:
+            return self.gate.name
+        own = self.gate.labels[self.number] if self.gate.labels else None
+        return own or f"{self.gate.name}[{self.number}]"
 
 
 @dataclass(eq=False, slots=True)  # large graphs have many
@@ -69,6 +72,7 @@ class Gate:
     freed: bool = False
     gradients: Sequence[Array | None] = ()
     passed: Sequence[Array | None] = ()
+    labels: Sequence[str | None] = ()
 
     @property
     def wires(self) -> list[Wire]:
@@ -265,6 +269,7 @@ def _gate(node: Node, wires: list[Wire], namer: _Namer) -> Gate:
         shapes,
         pull=pull if usable else None,
         freed=not usable,
+        labels=[namer.nodes.get((id(node), k)) for k in range(len(shapes))],
     )
 
 
@@ -293,7 +298,8 @@ class _Namer:
         return Gate(name, "constant", None, [], [value], [shape])
 
     def of_node(self, node: Node) -> str:
-        return self.nodes.get((id(node), 0)) or self.fresh("q")
+        name = self.nodes.get((id(node), 0)) if len(node.specs) == 1 else None
+        return name or self.fresh("q")
 
     def fresh(self, base: str) -> str:
         while True:

@@ -6,7 +6,7 @@ import numpy as np
 
 from chainrule.engine.op import Array
 from chainrule.inspection.circuits.circuit import Circuit, Gate, Wire, local_jacobian
-from chainrule.inspection.circuits.signs import formula, written
+from chainrule.inspection.circuits.signs import formula, sign, written
 
 
 def forward_steps(circuit: Circuit, digits: int = 4) -> list[str]:
@@ -90,10 +90,23 @@ def _handed(
     wire, shape = gate.inputs[place], gate.inputs[place].shape
     more = "" if before is None else f"{written(before, shape, digits)} + "
     text = f"d{top}/d{wire.name} = "
+    if len(gate.shapes) > 1:
+        text += f"{more}{_back_through(gate, place, top, digits)} = "
+        text += written(total, shape, digits)
+        return text if before is None else f"{text}   (branches add)"
     if gate.name != top:
         text += f"{more}d{top}/d{gate.name} * d{gate.name}/d{wire.name} = "
     text += f"{more}{_product(gate, place, digits)} = {written(total, shape, digits)}"
     return text if before is None else f"{text}   (branches add)"
+
+
+def _back_through(gate: Gate, place: int, top: str, digits: int) -> str:
+    """Write what a gate of several values hands on: one gradient, made of those that arrived."""
+    arrived = [w for w in gate.wires if w.gradient is not None]
+    parts = [f"d{top}/d{w.name} = {written(w.gradient, w.shape, digits)}" for w in arrived]
+    passed = gate.passed[place]
+    handed = written(passed, gate.inputs[place].shape, digits)
+    return f"back through {sign(gate.op)} of {', '.join(parts)}: {handed}" if gate.op else handed
 
 
 def _product(gate: Gate, place: int, digits: int) -> str:
