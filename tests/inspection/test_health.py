@@ -244,3 +244,49 @@ def test_layers_used_twice_and_computed_weights() -> None:
     watch = cr.monitor(model, every=1, window=1)
     model(cr.randn(200, 4)).sum().backward()
     assert {row.layer for row in watch.step() if row.measure == "dead"} == {"new"}
+
+
+def measured_steps(model: cr.nn.Module, steps: int, spoil: int | None = None) -> list[int]:
+    """Train on noise; from step `spoil` on the first layer's biases are far below 0."""
+    optimizer = cr.optim.SGD(model.parameters(), lr=0.01)
+    generator = cr.Generator(0)
+    found = []
+    with cr.monitor(model) as watch:
+        for step in range(1, steps + 1):
+            if step == spoil:
+                with cr.no_grad():
+                    model[0].bias.copy_(cr.full((16,), -100.0))
+            x = cr.randn(64, 4, generator=generator)
+            optimizer.zero_grad()
+            loss = (model(x) ** 2).mean()
+            loss.backward()
+            optimizer.step()
+            if watch.step(loss):
+                found.append(step)
+        model.kinds = {finding.kind for finding in watch.findings()}
+    return found
+
+
+def small_network() -> cr.nn.Module:
+    cr.manual_seed(0)
+    return cr.nn.Sequential(cr.nn.Linear(4, 16), cr.nn.ReLU(), cr.nn.Linear(16, 2))
+
+
+def test_the_first_steps_are_measured_closer_and_then_one_of_thirty() -> None:
+    model = small_network()
+    assert measured_steps(model, 100) == [1, 3, 7, 15, 31, 61, 91]
+    assert "dead-relu" not in model.kinds
+
+
+@pytest.mark.parametrize("spoil", [2, 20])
+def test_where_units_fall_silent_the_next_steps_tell_soon(spoil: int) -> None:
+    model = small_network()
+    steps = measured_steps(model, 100, spoil)
+    first = next(step for step in (3, 7, 15, 31) if step >= spoil)
+    assert {first, first + 1, first + 2} <= set(steps)
+    assert "dead-relu" in model.kinds
+    judged = [step for step in steps if step >= first]
+    assert len(judged) < 40  # told once, it is one of thirty again
+    model = small_network()
+    measured_steps(model, first + 8, spoil)
+    assert "dead-relu" in model.kinds  # though the training was over soon

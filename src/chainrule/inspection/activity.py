@@ -49,11 +49,12 @@ class Activity:
         self._calls: dict[str, int] = {}
         self._silent: dict[str, Array] = {}  # passes since each unit was last above 0
         self._seen: dict[str, int] = {}  # passes in which the layer was seen
+        self.silent: dict[str, float] = {}  # share of units that were 0 in the pass, not yet judged
 
     def begin(self, owners: Mapping[int, str]) -> None:
         """Forget the last pass, but not which units were silent in it."""
         self.owners = owners
-        for table in (self.path, self.values, self.order):
+        for table in (self.path, self.values, self.order, self.silent):
             table.clear()
         for each in (self._sources, self._computed, self._waiting, self._calls):
             each.clear()
@@ -140,9 +141,9 @@ class Activity:
         silent[~alive] += 1
         self._seen[name] += 1
         needed = max(self.window, math.ceil(IMAGES / len(y)))
-        if self._seen[name] < needed:
-            return None
-        return float(np.count_nonzero(silent >= needed)) / silent.size
+        dead = float(np.count_nonzero(silent >= needed)) / silent.size
+        self.silent[name] = float(np.count_nonzero(silent)) / silent.size - dead
+        return None if self._seen[name] < needed else dead
 
 
 def _axis_of_units(op: Op, parameter: Tensor, y: Tensor) -> int:

@@ -25,6 +25,8 @@ from chainrule.nn.pooling import MaxPool2d
 _KEPT = 1 << 16  # numbers of a weight that are kept to see how a step changes it
 _READ = 1 << 20  # numbers of a gradient that are read
 _FUSED = (Conv2d, ReLU, MaxPool2d, *NORMS)  # what may be run together with a neighbour
+_EARLY = (3, 7, 15)  # measured, too, where steps are far apart: much goes wrong at the start
+_MORE = 8  # steps that are measured beyond that, one after the other, where units are silent
 _COLUMNS = ("activation_rms", "dead", "saturated", "gradient_rms", "update_ratio")
 
 
@@ -34,10 +36,11 @@ def monitor(
     """Watch how a network trains: dead ReLUs, saturation, gradients, steps, loss.
 
     Call `step` of what this gives after each `optimizer.step()`, before the gradients are set to
-    zero.  The first step is measured and then one of `every`; on all others the network has no
-    hook of it.  A ReLU is dead that was 0 for all images of `window` measured steps.  The training
-    is not changed by it, not in one bit.  See `Monitor` for the measures.  Raises KindError for
-    what is no Module, ShapeError for counts below 1.
+    zero.  Steps 1, 3, 7 and 15 are measured (of `every` up to 15 the first alone) and then one of
+    `every`, with up to eight more in a row where half of a layer's ReLUs were 0 for a whole batch;
+    on all others the network has no hook of it.  A ReLU is dead that was 0 for all images of
+    `window` measured steps.  The training is not changed by it, not in one bit.  See `Monitor` for
+    the measures.  Raises KindError for what is no Module, ShapeError for counts below 1.
 
     >>> import chainrule as cr
     >>> _ = cr.manual_seed(0)
@@ -87,7 +90,8 @@ class Monitor:
         self._handles: list[Handle] = []
         self._before: dict[str, Array] = {}  # weights as they were
         self._scores: dict[str, float] = {}
-        self._begun = self._done = False
+        self._begun = self._done = self._looked = False
+        self._more = 0  # steps that may be measured beyond those whose turn it is
         self._arm()
 
     @property
@@ -108,15 +112,35 @@ class Monitor:
         if loss is not None:
             self._losses.append(float(loss.item() if isinstance(loss, Tensor) else loss))
         rows: list[Measurement] = []
+        self._looked = bool(self._handles)
         if self._handles:
             before, self._before = self._before, {}
             self._disarm()
             rows = self._measured(before)
             self.history.add(rows)
             self._losses = []
-        if self.steps % self.every == 0:
+        if self._due():
+            self._more = _MORE
+            self._arm()
+        elif self._doubtful():
             self._arm()
         return rows
+
+    def _due(self) -> bool:
+        """Tell whether the next step is measured."""
+        early = self.every > _EARLY[-1] and self.steps + 1 in _EARLY
+        return self.steps % self.every == 0 or early
+
+    def _doubtful(self) -> bool:
+        """Tell whether so many units of a layer were silent that the next step shall tell more.
+
+        A training may be over before enough steps of its own turn have been measured.
+        """
+        silent = max(self._activity.silent.values(), default=0.0)
+        if not self._looked or silent < self.limits.dead:
+            return False
+        self._more -= 1
+        return self._more >= 0
 
     def _measured(self, before: dict[str, Array]) -> list[Measurement]:
         problem, self._activity.problem = self._activity.problem, None
@@ -253,7 +277,7 @@ class Monitor:
         self._disarm()
         self.history.add(rows)
         self.steps = step
-        if step % self.every == 0:
+        if self._due():
             self._arm()
 
     def close(self) -> None:
