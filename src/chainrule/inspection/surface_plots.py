@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from PIL import Image
 
 from chainrule.engine.op import Array
 from chainrule.formats.atomic import write_atomic
@@ -49,7 +48,7 @@ def animate_race(race: Race, where: str | Path, frames: int, fps: int) -> None:
     empty = canvas.copy_from_bbox(figure.bbox)
     last = max(len(path) for path in race.paths.values()) - 1
     times = np.unique(np.linspace(0, last, min(frames, last + 1)).round().astype(int))
-    pictures = []
+    pillow, pictures = importlib.import_module("PIL.Image"), []
     for time in times:
         canvas.restore_region(empty)
         for (line, head), path in zip(runners, race.paths.values(), strict=True):
@@ -58,9 +57,9 @@ def animate_race(race: Race, where: str | Path, frames: int, fps: int) -> None:
         clock.set_text(f"step {time}")
         for artist in moving:
             axes.draw_artist(artist)
-        pictures.append(Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3].copy()))
+        pictures.append(pillow.fromarray(np.asarray(canvas.buffer_rgba())[..., :3].copy()))
     palette = _palette()
-    flat = [picture.quantize(palette=palette, dither=Image.Dither.NONE) for picture in pictures]
+    flat = [picture.quantize(palette=palette, dither=pillow.Dither.NONE) for picture in pictures]
     stays = [round(1000 / fps)] * (len(flat) - 1) + [2000]
     buffer = io.BytesIO()
     flat[0].save(
@@ -83,7 +82,7 @@ def _palette() -> Any:
     at = np.linspace(0, len(stops) - 1, 160)
     pale = np.stack([np.interp(at, range(len(stops)), channel) for channel in stops.T], axis=1)
     colours = np.array([*inks, *greys, *pale])
-    holder = Image.new("P", (1, 1))
+    holder = importlib.import_module("PIL.Image").new("P", (1, 1))
     holder.putpalette((255 * colours).round().astype(int).ravel().tolist())
     return holder
 
