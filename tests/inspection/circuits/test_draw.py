@@ -14,7 +14,7 @@ from PIL import Image
 import chainrule as cr
 from chainrule.errors import DataError, KindError, ShapeError
 from chainrule.inspection.circuits import circuit, circuit_of
-from chainrule.inspection.circuits.circuit import local_jacobian
+from chainrule.inspection.circuits.gates import local_jacobian
 from chainrule.inspection.circuits.layout import arranged
 from chainrule.inspection.circuits.picture import folded, whole
 from chainrule.nn.tracing import trace

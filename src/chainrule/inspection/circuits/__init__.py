@@ -1,9 +1,9 @@
 """Circuits: computational graphs drawn and explained, with every value and every gradient."""
 
-from chainrule.inspection.circuits.circuit import Circuit, Gate, Wire, circuit_of
-from chainrule.inspection.circuits.draw import Drawing, circuit, draw
-from chainrule.inspection.circuits.explain import explain
+from chainrule.inspection.circuits.drawings import Drawing, circuit, draw
+from chainrule.inspection.circuits.explanations import explain
 from chainrule.inspection.circuits.expression import circuit_of_expression, read_value
+from chainrule.inspection.circuits.gates import Circuit, Gate, Wire, circuit_of
 
 __all__ = [
     "Circuit",

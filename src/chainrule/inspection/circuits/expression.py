@@ -13,7 +13,7 @@ import numpy as np
 from chainrule.engine.op import FUNCTIONS
 from chainrule.engine.tensor import Tensor
 from chainrule.errors import ChainruleError, DataError
-from chainrule.inspection.circuits.circuit import Circuit, circuit_of
+from chainrule.inspection.circuits.gates import Circuit, circuit_of
 
 LONGEST, DEEPEST, TALLEST = 2000, 50, 200
 """Characters of an expression, brackets inside brackets, and operations inside operations."""

@@ -10,7 +10,7 @@ from itertools import groupby, pairwise
 from typing import Literal
 
 from chainrule.engine.op import Array
-from chainrule.inspection.circuits.circuit import Circuit, Gate, Wire
+from chainrule.inspection.circuits.gates import Circuit, Gate, Wire
 from chainrule.inspection.circuits.signs import DRAWN, shaped, sign, written
 from chainrule.inspection.circuits.steps import local_text
 

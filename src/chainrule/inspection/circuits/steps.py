@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from chainrule.engine.op import Array
-from chainrule.inspection.circuits.circuit import Circuit, Gate, Wire, local_jacobian
+from chainrule.inspection.circuits.gates import Circuit, Gate, Wire, local_jacobian
 from chainrule.inspection.circuits.signs import formula, sign, written
 
 

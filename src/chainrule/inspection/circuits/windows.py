@@ -8,7 +8,7 @@ import numpy as np
 
 from chainrule.engine.op import Array
 from chainrule.errors import GraphError
-from chainrule.inspection.circuits.circuit import Gate, Wire
+from chainrule.inspection.circuits.gates import Gate, Wire
 from chainrule.inspection.circuits.signs import number
 
 Index = tuple[int, ...]

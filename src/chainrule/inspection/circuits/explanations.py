@@ -10,8 +10,8 @@ import numpy as np
 
 from chainrule.engine.tensor import Tensor
 from chainrule.errors import AxisError, DataError, GraphError, KindError, failure
-from chainrule.inspection.circuits.circuit import Circuit, Gate, circuit_of
-from chainrule.inspection.circuits.draw import names_of
+from chainrule.inspection.circuits.drawings import names_of
+from chainrule.inspection.circuits.gates import Circuit, Gate, circuit_of
 from chainrule.inspection.circuits.signs import shaped
 from chainrule.inspection.circuits.steps import (
     backward_steps,

@@ -13,9 +13,9 @@ from chainrule.engine.capture import Graph
 from chainrule.engine.tensor import Tensor
 from chainrule.errors import DataError, KindError, failure
 from chainrule.formats.atomic import write_atomic
-from chainrule.inspection.circuits.circuit import Circuit, circuit_of
 from chainrule.inspection.circuits.dot import dot_of
 from chainrule.inspection.circuits.expression import circuit_of_expression
+from chainrule.inspection.circuits.gates import Circuit, circuit_of
 from chainrule.inspection.circuits.image import png_of
 from chainrule.inspection.circuits.layout import arranged
 from chainrule.inspection.circuits.picture import folded, whole
