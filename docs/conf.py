@@ -31,7 +31,7 @@ nitpick_ignore = [
     ("py:class", name)
     for name in (
         *("numpy.ndarray", "numpy.dtype"),
-        *("collections.abc.Callable", "collections.abc.Iterator"),
+        *(f"collections.abc.{name}" for name in ("Callable", "Iterator", "Mapping", "Sequence")),
     )
 ]
 default_role = "code"
