@@ -57,6 +57,9 @@ def small(channels: int, classes: int) -> Any:
 
 NETWORKS: dict[str, Callable[[int, int], Any]] = {
     "small": small,
+    "retrieval_dcnn": lambda channels, classes: cr.create_model(
+        "retrieval_dcnn", classes, channels
+    ),
     "resnet20": lambda channels, classes: cr.create_model("resnet20", classes, channels),
 }
 

@@ -23,7 +23,7 @@ Units = Annotated[
     typer.Argument(metavar="UNITS", min=1, help="Units of each hidden layer, as 8 8."),
 ]
 Lines = Annotated[
-    list[str],
+    list[str] | None,
     typer.Option(
         "--line",
         metavar="A,B,C",
@@ -39,7 +39,7 @@ Output = Annotated[Path, typer.Option("--output", "-o", help="The picture.")]
 
 def regions(
     units: Units = None,
-    line: Lines = [],  # noqa: B006 - typer wants a list and does not change it
+    line: Lines = None,
     plane: Plane = "-3,3,-3,3",
     slope: Slope = 0.0,
     seed: Seed = 0,

@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from chainrule.engine.capture import Graph, GraphNode
+from chainrule.engine.capture import Graph
+from chainrule.engine.gate import GraphNode
 from chainrule.engine.op import Array, Op
 from chainrule.errors import DataError, KindError, expect, failure
 from chainrule.ops.activation import LeakyReLU, ReLU

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from chainrule.engine.capture import GraphNode, capture
+from chainrule.engine.capture import capture
+from chainrule.engine.gate import GraphNode
 from chainrule.engine.op import Op, Spec
 from chainrule.engine.state import no_grad
 from chainrule.engine.tensor import meta_tensor

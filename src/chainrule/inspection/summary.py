@@ -6,8 +6,9 @@ from collections.abc import Iterator, Sequence
 from math import prod
 from typing import Any, NamedTuple
 
-from chainrule.engine.capture import Graph, GraphNode
+from chainrule.engine.capture import Graph
 from chainrule.engine.creation import zeros
+from chainrule.engine.gate import GraphNode
 from chainrule.engine.op import Op
 from chainrule.engine.state import no_grad
 from chainrule.errors import KindError, failure

@@ -12,9 +12,10 @@ import onnx
 from onnx import helper
 
 import chainrule.formats.onnx.operators_images  # noqa: F401 - fills the table
-from chainrule.engine.capture import Graph, GraphNode
+from chainrule.engine.capture import Graph
 from chainrule.engine.creation import full
 from chainrule.engine.detach import Detach
+from chainrule.engine.gate import GraphNode
 from chainrule.engine.op import Array
 from chainrule.errors import KindError, ShapeError, expect, failure
 from chainrule.formats.onnx.common import BUFFERS, OPSET, UnsupportedOperator

@@ -9,7 +9,8 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from chainrule.engine.capture import Graph, GraphNode
+from chainrule.engine.capture import Graph
+from chainrule.engine.gate import GraphNode
 from chainrule.engine.node import Node
 from chainrule.engine.op import Array, Op
 from chainrule.engine.tensor import Tensor
