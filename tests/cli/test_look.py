@@ -11,6 +11,7 @@ from PIL import Image
 from chainrule.cli import look as looked
 from chainrule.cli.look import _samples
 from chainrule.data.mnist import load_mnist
+from chainrule.data.transforms import Normalize
 from chainrule.inspection.looking import Use
 from chainrule.inspection.methods import METHODS
 from chainrule.inspection.methods import look as draw
@@ -70,9 +71,15 @@ def test_a_picture_is_painted_on_in_its_own_size(
     answer = run("look", "deep-dream", "colour", "photo.png", "--layer", "layer1", "--size", 45)
     assert answer.code == 0, answer
     assert seen[0].photo.shape == (3, 30, 45)
-    np.testing.assert_allclose(
-        seen[0].plain(seen[0].picture)[0].mean(), 0.5, atol=0.05
-    )  # the preparation is undone
+    (scale,) = [
+        part
+        for part in Member.load(trained / "colour").transforms.transforms
+        if isinstance(part, Normalize)
+    ]
+    np.testing.assert_allclose(seen[0].mean, scale.mean, rtol=1e-6)
+    np.testing.assert_allclose(seen[0].std, scale.std, rtol=1e-6)
+    undone = seen[0].plain(seen[0].picture)[0]
+    np.testing.assert_allclose(undone.mean(), 0.5, atol=0.05)
     small = run("look", "deep-dream", "colour", "photo.png", "--layer", "layer1", "-o", "b.png")
     assert small.code == 0, small
     assert seen[1].photo.shape == (3, 60, 90)

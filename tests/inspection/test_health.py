@@ -290,3 +290,24 @@ def test_where_units_fall_silent_the_next_steps_tell_soon(spoil: int) -> None:
     model = small_network()
     measured_steps(model, first + 8, spoil)
     assert "dead-relu" in model.kinds  # though the training was over soon
+
+
+def test_units_that_are_silent_in_turns_are_not_followed_for_ever() -> None:
+    layer = cr.nn.Linear(1, 16)
+    with cr.no_grad():
+        layer.weight.copy_(cr.tensor([[1.0], [-1.0]] * 8))
+        layer.bias.copy_(cr.zeros(16))
+    model = cr.nn.Sequential(layer, cr.nn.ReLU(), cr.nn.Linear(16, 2))
+    optimizer = cr.optim.SGD(model.parameters(), lr=1e-6)
+    measured = 0
+    with cr.monitor(model) as watch:
+        for step in range(300):
+            x = cr.rand(64, 1, generator=cr.Generator(step)) * (1 if step % 2 else -1)
+            optimizer.zero_grad()
+            loss = (model(x) ** 2).mean()
+            loss.backward()
+            optimizer.step()
+            measured += bool(watch.step(loss))
+    assert "dead-relu" not in {finding.kind for finding in watch.findings()}
+    turns = 3 + 10  # early, and one of thirty
+    assert turns < measured <= 9 * turns

@@ -33,7 +33,7 @@ NO_KERNELS = "oneDNN computes all of it: VGG-16 takes twice as long to train, Re
 """What is so without the compiled kernels of our own."""
 
 EXTRAS = {
-    "matplotlib": ("demo", "`chainrule train` draws no curves"),
+    "matplotlib": ("demo", "`chainrule train` draws no curves, `look` no pictures"),
     "scikit-learn": ("demo", "the data set `digits` cannot be loaded"),
     "h5py": ("hdf5", "data sets in HDF5 files cannot be read"),
     "onnx": ("onnx", "ONNX files can be neither read nor written"),
