@@ -82,13 +82,13 @@ def test_small_values_stay_to_be_looked_at() -> None:
     x = leaf(1.0, 2.0)
     y = (x + 1) * 3
     y.sum().backward()
-    (left, right), (value,) = y.grad_fn.seen
+    left, right, value = y.grad_fn.seen
     assert left.tolist() == [2, 3]
     assert right == 3
     assert value is y.array
     large = cr.ones(SMALL + 1, requires_grad=True) * 2
-    (left, right), (value,) = large.grad_fn.seen
-    assert left is value is None
+    left, right, value = large.grad_fn.seen
+    assert left == value == (SMALL + 1,)
     assert right == 2
 
 

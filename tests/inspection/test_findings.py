@@ -7,7 +7,8 @@ import pytest
 
 import chainrule as cr
 from chainrule.engine.op import Array
-from chainrule.inspection.findings import Finding
+from chainrule.inspection.findings import Finding, Limits, _round, find
+from chainrule.inspection.history import History, Measurement
 from chainrule.nn import Module
 from chainrule.nn import functional as F
 from tests.inspection.watched import Residual, batch, he, kinds, stack, trained
@@ -31,8 +32,18 @@ def test_dead_relus_by_biases_far_below_zero() -> None:
 
 
 def test_dead_relus_by_a_huge_rate() -> None:
-    watch = trained(he(stack(3, cr.nn.ReLU)), lr=200.0, steps=12)
+    watch = trained(he(stack(3, cr.nn.ReLU)), lr=10.0, steps=12)
     assert "dead-relu" in {kind for kind, _ in kinds(watch)}
+
+
+def test_nan_is_no_silence() -> None:
+    watch = trained(he(stack(3, cr.nn.ReLU)), lr=200.0, steps=12)
+    assert {kind for kind, _ in kinds(watch)} == {"not-finite"}
+    images, labels = batch()
+    images[0, 0] = np.nan
+    watch = trained(he(stack(3, cr.nn.ReLU)), steps=12, data=(images, labels))
+    assert {kind for kind, _ in kinds(watch)} == {"not-finite"}
+    assert "one image with NaN" in watch.findings()[0].text
 
 
 def test_what_a_dead_layer_does_to_others_is_no_finding_of_its_own() -> None:
@@ -235,3 +246,42 @@ def test_a_network_that_was_trained_before_is_not_on_a_plateau() -> None:
     model = he(stack(3, cr.nn.ReLU))
     trained(model, steps=300, lr=0.1)
     assert not kinds(trained(model, steps=15, lr=0.01))
+
+
+def test_parameters_that_the_optimiser_has_not_are_told_though_most_are_so() -> None:
+    cr.manual_seed(0)
+    model = he(stack(4, cr.nn.ReLU))
+    optimizer = cr.optim.SGD(list(model.parameters())[:2], lr=0.1)
+    images, labels = batch()
+    with cr.monitor(model, every=1) as watch:
+        for _ in range(40):
+            optimizer.zero_grad()
+            loss = cr.nn.functional.cross_entropy(model(cr.tensor(images)), cr.tensor(labels))
+            for parameter in model.parameters():
+                parameter.grad = None
+            loss.backward()
+            optimizer.step()
+            watch.step(loss)
+    found = {kind for kind, _ in kinds(watch)}
+    assert "not-updated" in found
+    assert "update-too-small" not in found
+
+
+@pytest.mark.parametrize("shift", [0.0, -10.0, -100.0])
+def test_a_plateau_of_a_loss_below_zero(shift: float) -> None:
+    history = History(5)
+    for step in range(1, 60):
+        rows = [("", "loss", 2.3 + shift), ("0.weight", "update_ratio", 1e-3)]
+        history.add([Measurement(step, *row) for row in rows])
+    assert "plateau" in {finding.kind for finding in find(history, ("0.weight",), Limits())}
+    falling = History(5)
+    for step in range(1, 60):
+        rows = [("", "loss", shift - step), ("0.weight", "update_ratio", 1e-3)]
+        falling.add([Measurement(step, *row) for row in rows])
+    assert not find(falling, ("0.weight",), Limits())
+
+
+def test_no_factor_is_advised_that_nobody_can_mean() -> None:
+    assert _round(1e18) == "1,000,000 or more"
+    assert _round(float("inf")) == "1,000,000"
+    assert _round(130.0) == "100"

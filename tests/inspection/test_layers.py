@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 import chainrule as cr
@@ -24,9 +25,33 @@ def test_watching_keeps_what_layers_give_and_leaves_no_hook() -> None:
     x = cr.ones(2, 3)
     with watching(model, ["0", ""]) as seen:
         y = model(x)
-    assert seen[""] is y
+    assert seen[""].grad_fn is y.grad_fn
+    assert seen[""].array is y.array
     assert seen["0"].requires_grad
     assert cr.relu(seen["0"]).tolist() == y.tolist()
     with pytest.raises(ZeroDivisionError), watching(model, ["0"]):
         _ = 1 / 0
     assert not any(module._forward_hooks for module in model.modules())
+
+
+class Rewriting(cr.nn.Module):
+    """Writes over what its layer gave."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.c = cr.nn.Conv2d(1, 3, 3, padding=1)
+
+    def forward(self, x: cr.Tensor) -> cr.Tensor:
+        h = self.c(x)
+        h.relu_()
+        return h.mean((2, 3))
+
+
+def test_what_a_layer_gave_and_not_what_was_made_of_it() -> None:
+    cr.manual_seed(0)
+    model, x = Rewriting(), cr.rand(1, 1, 6, 6)
+    with watching(model, ["c"]) as seen:
+        y = model(x)
+    np.testing.assert_array_equal(seen["c"].detach().numpy(), model.c(x).detach().numpy())
+    (gradient,) = cr.grad(y[0, 0], (seen["c"],))
+    np.testing.assert_allclose(gradient[0, 0], (seen["c"].detach()[0, 0] > 0) / 36, rtol=1e-6)

@@ -213,3 +213,19 @@ def test_checks_find_what_they_look_for() -> None:
     assert not heart[2].ok
     assert "cannot learn even a few images by heart" in heart[2].text
     assert len(DataLoader(data, 4)) == 10
+
+
+def test_a_picture_of_16_bits_is_read_in_the_depth_of_the_runs_own(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for k in range(12):
+        folder = tmp_path / "data" / "ab"[k % 2]
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.integers(0, 256, (32, 32), np.uint8)).save(folder / f"{k}.png")
+    config = TrainConfig("lenet5", str(tmp_path / "data"), epochs=1, batch_size=4)
+    TrainTask(config, tmp_path / "run").run()
+    pixels = rng.integers(0, 256, (32, 32), np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "8.png")
+    Image.fromarray(pixels.astype(np.uint16) * 257).save(tmp_path / "16.png")
+    predictor = Predictor(tmp_path / "run")
+    found = [predictor.probabilities(tmp_path / f"{bits}.png") for bits in (8, 16)]
+    np.testing.assert_array_equal(found[0], found[1])

@@ -35,9 +35,11 @@ def circuit(
     """Compute an expression and its gradients, step by step, and draw it.
 
     Functions: sigmoid, tanh, relu, exp, log, sqrt, abs, square, sin, cos, max, min, sum, mean,
-    softmax, matmul, pow; W.T turns a matrix.  The text is parsed and never executed.
+    softmax, matmul, pow; W.T turns a matrix.  The text is parsed and never executed.  Gradients
+    are those of one number: sum(...) makes it of a matrix.  An expression that begins with - comes
+    after --.
     """
-    drawing = drawn(expression, digits=digits, **_read(values or []))
+    drawing = drawn(expression, _read(values or []), digits=digits)
     typer.echo(str(drawing))
     if out is not None:
         typer.echo(f"\nwritten: {drawing.save(out)}")

@@ -7,22 +7,22 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from chainrule.engine.dispatch import Kernel
-from chainrule.engine.op import Array, Op, Spec
+from chainrule.engine.op import Op, Spec
 
 if TYPE_CHECKING:
     from chainrule.engine.tensor import Tensor
 
 _sequence = itertools.count()
 
-SMALL = 1 << 10
-"""Numbers of an array that a node keeps for whoever looks at the graph later: 8 KB."""
+SMALL = 1 << 8
+"""Numbers of an array that a node keeps for whoever looks at the graph later: 1 KB, in float32."""
 
 
 class Node:
     """One operation that ran: what its backward needs and where the gradients go.
 
     `edges` holds for each input None, a leaf tensor, or (node, output index); `seen` the arrays of
-    the inputs and of the outputs, None for those that are not small: drawings show them.
+    the inputs and then of the outputs, their shapes where they are not small: drawings show them.
     """
 
     __slots__ = (
@@ -58,7 +58,9 @@ class Node:
         self.edges = tuple([_edge(t) for t in inputs])
         self.needs = tuple([t._requires_grad for t in inputs])
         self.specs = specs
-        self.seen = _small(inputs), _small(outputs)
+        self.seen = [
+            t.array if t.array.size <= SMALL else t.array.shape for t in (*inputs, *outputs)
+        ]
         self.stamp = stamp
         self.sequence = next(_sequence)
         self.released = False
@@ -74,7 +76,3 @@ def _edge(tensor: Tensor) -> Any:
     if not tensor._requires_grad:
         return None
     return tensor if tensor._node is None else (tensor._node, tensor._index)
-
-
-def _small(tensors: tuple[Tensor, ...]) -> list[Array | None]:
-    return [t.array if t.array.size <= SMALL else None for t in tensors]

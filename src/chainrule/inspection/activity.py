@@ -132,7 +132,7 @@ class Activity:
         """Give the share of units that were 0 for all of the last images; None before enough."""
         if not y.size:
             return None
-        alive = highest(y, axis) > 0
+        alive = ~(highest(y, axis) <= 0)  # what is NaN is not silent
         silent = self._silent.get(name)
         if silent is None or silent.shape != alive.shape:
             silent = self._silent[name] = np.zeros(alive.shape, np.int64)

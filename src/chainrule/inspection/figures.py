@@ -48,7 +48,13 @@ def image_figure(image: Any, title: str = "", scale: float | None = None) -> Any
     lines = textwrap.wrap(title, max(20, int(max(wide, 2.0) * _LETTERS)))
     figure = new_figure(max(wide, 2.0) + 0.2, max(high, 1.0) + 0.2 + 0.3 * len(lines), dpi)
     axes = figure.subplots()
-    axes.imshow(x.squeeze(), cmap="gray", vmin=0.0, vmax=1.0, interpolation="nearest")
+    axes.imshow(
+        x if x.shape[2] > 1 else x[:, :, 0],
+        cmap="gray",
+        vmin=0.0,
+        vmax=1.0,
+        interpolation="nearest",
+    )
     axes.set_axis_off()
     if title:
         axes.set_title("\n".join(lines), parse_math=False)
@@ -143,5 +149,7 @@ def _shown(asked: str, image: Any) -> Array:
     x = np.asarray(image.array if isinstance(image, Tensor) else image)
     if x.ndim != 3 or x.shape[0] not in (1, 3) or x.size == 0:
         raise failure(asked, "an image (C, H, W) of 1 or 3 channels", image=x)
+    if not np.isfinite(x).all():
+        raise failure(asked, "an image of finite numbers", error=DataError, image=x)
     shown: Array = np.clip(x.transpose(1, 2, 0).astype(np.float64), 0, 1)
     return shown

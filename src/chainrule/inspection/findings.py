@@ -84,9 +84,10 @@ def _not_finite(history: History, weights: Collection[str], limits: Limits) -> l
     if not bad:
         return []
     text = (
-        f"The gradient of {_some(bad)} is no longer finite. One step too large is enough: values "
-        "overflow, and NaN spreads from there. Try a smaller rate, gradients clipped by their "
-        "norm, and cr.detect_anomaly() to see where the first such number is made."
+        f"The gradient of {_some(bad)} is not finite. One step too large is enough: values "
+        "overflow, and NaN spreads from there; so does one image with NaN in it. Try a smaller "
+        "rate, gradients clipped by their norm, images that are checked by np.isfinite, and "
+        "cr.detect_anomaly() to see where the first such number is made."
     )
     return [Finding("not-finite", bad[0], text, history.step, math.nan)]
 
@@ -212,8 +213,8 @@ def _updates(history: History, weights: Collection[str], limits: Limits) -> list
 def _too_slow(history: History, limits: Limits) -> list[Finding]:
     """Look for weights that never moved, all of them or a few."""
     highest = history.highest_update
-    most = statistics.median(highest.values())
-    if max(highest.values()) == 0:
+    moving = [value for value in highest.values() if value > 0]
+    if not moving:
         text = (
             "No weight has changed since the first step, though there are gradients. Either the "
             "rate is 0, or so small that float32 rounds the change away, or the optimiser steps "
@@ -221,11 +222,12 @@ def _too_slow(history: History, limits: Limits) -> list[Finding]:
             "from model.parameters() after the network is complete."
         )
         return [Finding("update-too-small", "", text, history.step, 0.0)]
+    most = statistics.median(moving)
     if most < limits.update_low:
         text = (
             f"A step changes the weights by {most:.1e} of their size (the median of the layers, at "
             "its highest); about 1e-3 is healthy. At this pace nothing is learnt in any useful "
-            f"time. Try a rate larger by a factor of {_round(1e-3 / most if most else 1e3)}."
+            f"time. Try a rate larger by a factor of {_round(1e-3 / most)}."
         )
         return [Finding("update-too-small", "", text, history.step, most)]
     gradients = history.samples[-1].get("gradient_rms", {})
@@ -246,10 +248,12 @@ def _plateau(history: History, weights: Collection[str], limits: Limits) -> list
     if not losses or history.count < _LONG:
         return []
     first, now = statistics.fmean(history.first_losses), statistics.fmean(losses)
+    if not (math.isfinite(first) and math.isfinite(now)):
+        return []
     scores = history.samples[-1].get("scores", {}).get("", 0.0)
     chance = math.log(scores) if scores > 1 else 0.0
     learnt = chance and now < 0.7 * chance  # it knows something: it was trained before
-    if not now > (1 - limits.improvement) * first or learnt:
+    if first - now > limits.improvement * abs(first) or learnt:
         return []
     text = f"The loss has not fallen: {first:.4g} at first, {now:.4g} after {history.step} steps."
     if chance and abs(now / chance - 1) < 0.05:
@@ -266,6 +270,8 @@ def _plateau(history: History, weights: Collection[str], limits: Limits) -> list
     )
     return [Finding("plateau", "", text, history.step, now)]
 
+
+_MOST_POWER = 6  # of ten, of a factor that is advised
 
 _RULES: tuple[Callable[[History, Collection[str], Limits], list[Finding]], ...] = (
     _not_finite,
@@ -323,4 +329,5 @@ def _percent(share: float) -> str:
 
 def _round(factor: float) -> str:
     """Write a factor by its power of ten, which is as much as is known of it."""
-    return f"{10 ** round(math.log10(factor)):,.0f}" if math.isfinite(factor) else "1,000"
+    power = round(math.log10(factor)) if math.isfinite(factor) else _MOST_POWER
+    return f"{10 ** min(power, _MOST_POWER):,} {'or more' * (power > _MOST_POWER)}".strip()

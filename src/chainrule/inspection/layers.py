@@ -52,7 +52,7 @@ def watching(model: Module, names: Sequence[str]) -> Iterator[dict[str, Tensor]]
 
     def keep(name: str) -> Any:
         def hook(module: Module, inputs: Any, output: Any) -> None:
-            seen[name] = output[0] if isinstance(output, tuple) else output
+            seen[name] = _as_it_is(output[0] if isinstance(output, tuple) else output)
 
         return hook
 
@@ -62,3 +62,15 @@ def watching(model: Module, names: Sequence[str]) -> Iterator[dict[str, Tensor]]
     finally:
         for handle in handles:
             handle.remove()
+
+
+def _as_it_is(y: Tensor) -> Tensor:
+    """Give the same value in the graph as a tensor of its own.
+
+    A method in place, such as `relu_`, gives the layer's tensor the place of its result.
+    """
+    if y._node is None:
+        return y
+    own = Tensor(y.array)
+    own._node, own._index, own._requires_grad = y._node, y._index, y._requires_grad
+    return own

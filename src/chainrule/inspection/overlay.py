@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from chainrule.engine.op import Array
-from chainrule.errors import expect
+from chainrule.errors import DataError, expect
 from chainrule.inspection.figures import new_figure
 
 _BRIGHTEST = 99.5  # the percentile that has the strongest colour: single pixels must not rule it
@@ -36,6 +36,8 @@ def show_attribution(image: Any, map: Any, title: str = "") -> Any:
     fits = values.ndim in (2, 3) and values.shape[-2:] == picture.shape[:2] and values.size > 0
     rule = f"a map (H, W) or (C, H, W) of the image's {picture.shape[:2]}"
     expect(fits, "show_attribution", rule, map=values)
+    rule = "finite numbers; are the network's weights finite?"
+    expect(bool(np.isfinite(values).all()), "show_attribution", rule, error=DataError, map=values)
     figure = new_figure(9.6, min(8.0, max(2.2, 2.9 * picture.shape[0] / picture.shape[1])) + 0.7)
     left, middle, right = figure.subplots(1, 3)
     _grey(left, picture)

@@ -5,17 +5,17 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from chainrule.data.dataset import Dataset, ImageData, Task
 from chainrule.data.images import Ink, frame_digit, read_image
 from chainrule.data.loader import DataLoader
-from chainrule.data.pictures import read_picture
+from chainrule.data.pictures import WHITE, read_picture
 from chainrule.data.prefetch import suggested_workers
 from chainrule.data.sources import FRAMES, load_dataset
-from chainrule.data.transforms import Compose, Grayscale
+from chainrule.data.transforms import Compose, Grayscale, Normalize
 from chainrule.engine.op import Array
 from chainrule.engine.random import Generator
 from chainrule.engine.state import no_grad
@@ -189,6 +189,18 @@ def _some(names: Sequence[str]) -> str:
     return f"{shown}, ... ({len(names)})" if len(names) > 5 else f"{shown} ({len(names)})"
 
 
+def _in_depth(pixels: Array, transforms: Compose) -> Array:
+    """Give a picture in the depth of the run's own images, if they say which: white stays white."""
+    found = [part.white for part in transforms.transforms if isinstance(part, Normalize)]
+    own = WHITE[pixels.dtype]
+    white = found[0] if found and found[0] is not None else own
+    kinds: list[np.dtype[Any]] = [kind for kind, value in WHITE.items() if value == white]
+    if white == own or not kinds:
+        return pixels
+    scaled = pixels * (white / own)
+    return np.asarray((scaled if kinds[0].kind == "f" else scaled.round()).astype(kinds[0]))
+
+
 class Predictor:
     """One or several runs' networks for pictures from files; several answer by their mean.
 
@@ -220,7 +232,7 @@ class Predictor:
             grey = config.in_channels == 1 and not any(
                 isinstance(part, Grayscale) for part in config.transforms.transforms
             )
-            picture = read_picture(path, "L" if grey else "RGB")
+            picture = _in_depth(read_picture(path, "L" if grey else "RGB"), config.transforms)
             if config.frame is not None:
                 picture = framed(picture, config.frame)
             return picture[np.newaxis]

@@ -224,3 +224,56 @@ def test_a_gate_of_several_values() -> None:
     values, _ = cr.max(x, 1)
     g = values.sum()
     assert "dg/dx = back through max of dg/dvalues = [1, 1]: [[0, 1], [0, 1]]" in str(cr.draw(g))
+
+
+def test_a_large_constant_has_its_shape() -> None:
+    w = cr.ones(3, 3, 3, 3, requires_grad=True)
+    f = cr.nn.functional.conv2d(cr.zeros(1, 3, 32, 32), w).sum()
+    assert (1, 3, 32, 32) in [gate.shapes[0] for gate in cr.draw(f).circuit.gates]
+
+
+def test_settings_are_part_of_the_formula() -> None:
+    x = leaf(2.0)
+    cube, leaky = x**3, cr.nn.functional.leaky_relu(x, 0.25)
+    assert "cube = x ** 3 = 8" in str(cr.draw(cube))
+    assert re.search(r"leaky = leaky_relu\(x, \w+=0\.25\) = 2", str(cr.draw(leaky)))
+
+
+def test_a_tensor_without_history_says_so() -> None:
+    assert "nothing was computed for it" in str(cr.draw(cr.tensor([1, 2, 3])))
+
+
+def test_the_numbers_of_small_matrices_stand_in_the_picture() -> None:
+    x = [[2, 1, -3], [-3, 4, 2]]
+    w = [[3, 2, 1, -1], [2, 1, 3, 2], [3, 2, 1, -2]]
+    shown = texts(circuit("sum(x @ w)", {"x": x, "w": w}).svg)
+    assert "[[2, 1, -3], [-3, 4, 2]]" in shown
+    assert "[[3, 2, 1, -1], [2, 1, 3, 2], [3, 2, 1, -2]]" in shown
+    assert "[[-1, -1, 2, 6], [5, 2, 11, 7]]" in shown
+
+
+def test_names_that_no_xml_may_hold() -> None:
+    a = leaf(1.0)
+    ElementTree.fromstring(cr.draw(a * 2, names={"a\x01b": a}).svg)
+
+
+def test_values_may_have_any_name() -> None:
+    assert (
+        circuit("digits * expression", {"digits": 2, "expression": 3}).circuit.outputs[0].value == 6
+    )
+
+
+def test_many_gates_one_by_one_are_drawn_or_refused() -> None:
+    x = leaf(1.0)
+    y = x
+    for k in range(450):
+        y = y + x * k
+    drawing = cr.draw(y, most=1000)
+    assert drawing.folded == (len(drawing.circuit.gates) > 1000)
+    with pytest.raises(ShapeError, match="most from 1 to 1,000"):
+        cr.draw(y, most=10**6)
+
+
+def test_parameters_of_a_drawn_network_have_their_paths() -> None:
+    drawing = cr.draw(cr.create_model("lenet5"), cr.zeros(1, 1, 32, 32))
+    assert {"conv1.weight", "fc2.bias"} <= {gate.name for gate in drawing.circuit.gates}

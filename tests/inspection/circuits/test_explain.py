@@ -113,8 +113,14 @@ def test_what_cannot_be_explained() -> None:
     large = cr.ones(1, 1, 40, 40, requires_grad=True)
     y = cr.nn.functional.conv2d(large, cr.ones(1, 1, 3, 3, requires_grad=True))
     assert "is the sum of 9 products" in cr.explain(y, (0, 0, 0, 0))  # a leaf is there as it is
-    z = cr.nn.functional.conv2d(large * 2, cr.ones(1, 1, 3, 3, requires_grad=True))
-    with pytest.raises(GraphError, match="were not kept, only small ones are"):
+    inner = large * 2
+    z = cr.nn.functional.conv2d(inner, cr.ones(1, 1, 3, 3, requires_grad=True))
+    text = cr.explain(z, (0, 0, 0, 0))  # the convolution saved its input
+    assert "inner[0, 0, 2, 2] * c1[0, 0, 2, 2] = 2 * 1 = 2" in text.replace("w1[", "c1[")
+    with pytest.raises(GraphError, match="are not known: only small ones are kept"):
+        cr.explain(cr.max_pool2d(inner, 2), (0, 0, 0, 0))
+    z.sum().backward()
+    with pytest.raises(GraphError, match="are not known"):
         cr.explain(z, (0, 0, 0, 0))
     graph = cr.capture(lambda v: cr.nn.functional.conv2d(v * 2, cr.ones(1, 1, 3, 3)), large)
     assert "is the sum of 9 products" in cr.explain(graph, (0, 0, 0, 0))
@@ -122,3 +128,33 @@ def test_what_cannot_be_explained() -> None:
         x = x * 1
     with pytest.raises(DataError, match="more than 200"):
         cr.explain(x.sum())
+
+
+def test_what_was_written_since_is_not_shown_as_if_it_had_been_so() -> None:
+    w, c = cr.tensor([[1.0, 2.0]], requires_grad=True), cr.tensor([[3.0], [4.0]])
+    y = w @ c
+    with cr.no_grad():
+        w.add_(100)
+    with pytest.raises(GraphError, match="none that was written since"):
+        cr.explain(y, (0, 0))
+    text = cr.explain(y)
+    assert "w = 1 x 2" in text
+    assert "w @ [[3], [4]] = [[11]]" in text
+    assert "written since they were used" in text
+    x = cr.tensor([[3.0, 2.0], [0.0, 5.0]], requires_grad=True)
+    pooled = cr.max_pool2d(x[None, None], 2)
+    with cr.no_grad():
+        x.mul_(-1)
+    with pytest.raises(GraphError, match="none that was written since"):
+        cr.explain(pooled, (0, 0, 0, 0))
+    a, b = cr.tensor(7.0, requires_grad=True), cr.tensor(5.0)
+    f = a + b
+    b.add_(5)
+    assert "15" not in str(cr.draw(f))
+    parameter = cr.nn.Parameter(cr.ones(2, 2))
+    optimizer = cr.optim.SGD([parameter], lr=1.0)
+    loss = (parameter * parameter).sum()
+    loss.backward(retain_graph=True)
+    optimizer.step()
+    assert "parameter = 2 x 2" in cr.explain(loss)
+    assert "= 4\n" in cr.explain(loss)

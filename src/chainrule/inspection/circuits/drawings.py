@@ -11,7 +11,7 @@ from typing import Any
 
 from chainrule.engine.capture import Graph
 from chainrule.engine.tensor import Tensor
-from chainrule.errors import DataError, KindError, failure
+from chainrule.errors import DataError, KindError, expect, failure
 from chainrule.formats.atomic import write_atomic
 from chainrule.inspection.circuits.dot import dot_of
 from chainrule.inspection.circuits.expression import circuit_of_expression
@@ -19,13 +19,17 @@ from chainrule.inspection.circuits.gates import Circuit, circuit_of
 from chainrule.inspection.circuits.image import png_of
 from chainrule.inspection.circuits.layout import arranged
 from chainrule.inspection.circuits.picture import folded, whole
-from chainrule.inspection.circuits.steps import backward_steps, forward_steps, freed_note, results
+from chainrule.inspection.circuits.steps import text_of
 from chainrule.inspection.circuits.svg import svg_of
 from chainrule.nn.module import Module
 from chainrule.nn.tracing import trace
+from chainrule.ops.arguments import integer
 
 MOST = 60
 """Gates up to which each is drawn; more are folded to as many groups at most."""
+
+MOST_BOXES = 1000
+"""The most that can be drawn one by one: beyond it neither layout nor reader keeps up."""
 
 _ENDINGS = (".svg", ".png", ".dot", ".gv")
 
@@ -81,15 +85,7 @@ class Drawing:
         if self.folded:
             boxes = [" - ".join((box.title, *box.lines)) for box in self._picture.boxes]
             return "\n".join(boxes)
-        lines = ["forward", *forward_steps(self.circuit, self.digits)]
-        backward = backward_steps(self.circuit, self.digits)
-        if backward:
-            lines += ["", "backward", *backward]
-        last = results(self.circuit, self.digits)
-        if last:
-            lines += ["", "gradients", *last]
-        note = freed_note(self.circuit)
-        return "\n".join([*lines, *(["", note] if note else [])])
+        return text_of(self.circuit, self.digits)
 
     def __repr__(self) -> str:
         kind = "folded, " if self.folded else ""
@@ -129,6 +125,7 @@ def draw(
             rule = "a network's inputs after it: draw(model, x)"
             raise failure("draw", rule, error=KindError, what=type(what))
         title = type(what).__name__
+        names = {**dict(what.named_parameters()), **(names or {})}
         what = trace(what, *inputs)
     elif inputs:
         raise failure("draw", "inputs after a network alone", error=KindError, what=type(what))
@@ -136,6 +133,10 @@ def draw(
         title = "circuit"
     if isinstance(what, Tensor) and names is None:
         names = names_of(sys._getframe(1))
+    rule = f"most from 1 to {MOST_BOXES:,}"
+    expect(
+        1 <= integer(most, "draw", "a whole number of gates") <= MOST_BOXES, "draw", rule, most=most
+    )
     circuit = circuit_of(what, names)
     shown = depth is None and len(circuit.gates) <= most  # folded boxes show no gradients
     if shown and not (isinstance(what, Graph) and any(n.gradient is not None for n in what)):
@@ -143,8 +144,12 @@ def draw(
     return Drawing(circuit, title, most, depth, digits)
 
 
-def circuit(expression: str, *, digits: int = 4, **values: Any) -> Drawing:
+def circuit(
+    expression: str, values: Mapping[str, Any] | None = None, /, *, digits: int = 4, **more: Any
+) -> Drawing:
     """Draw the circuit of an expression, as `chainrule circuit` does.
+
+    Values are given by name, or in a mapping, where a name may be anything.
 
     See `circuit_of_expression` for what may be written and what is raised.
 
@@ -153,7 +158,8 @@ def circuit(expression: str, *, digits: int = 4, **values: Any) -> Drawing:
     w = 2
     ...
     """
-    return Drawing(circuit_of_expression(expression, values), expression, MOST, None, digits)
+    found = circuit_of_expression(expression, {**(values or {}), **more})
+    return Drawing(found, expression, MOST, None, digits)
 
 
 def names_of(frame: FrameType) -> dict[str, Tensor]:

@@ -12,14 +12,7 @@ from chainrule.engine.tensor import Tensor
 from chainrule.errors import AxisError, DataError, GraphError, KindError, failure
 from chainrule.inspection.circuits.drawings import names_of
 from chainrule.inspection.circuits.gates import Circuit, Gate, circuit_of
-from chainrule.inspection.circuits.signs import shaped
-from chainrule.inspection.circuits.steps import (
-    backward_steps,
-    forward_steps,
-    freed_note,
-    gate_formula,
-    results,
-)
+from chainrule.inspection.circuits.steps import gate_formula, text_of
 from chainrule.inspection.circuits.windows import window_text
 
 MOST = 200
@@ -37,9 +30,9 @@ def explain(
     """Write how a value came about, and the chain rule with its numbers.
 
     Without `index`: every step forward, then backward from the value (1, or `gradient`) to the
-    leaves.  With the `index` of one number of a convolution, a pooling, a linear layer or a matrix
-    product: the window or the row behind it, the products and their sum, and what each input gets
-    of a gradient of 1 at that number.
+    leaves.  With the `index` of one number of a convolution, a max pooling, a linear layer or a
+    matrix product: the window or the row behind it, the products and their sum, and what each
+    input gets of a gradient of 1 at that number.
 
     `what` is a tensor with its history or a captured graph; `names` calls tensors by name, else
     the caller's variables are looked through.  Raises KindError for other things, AxisError for an
@@ -64,29 +57,6 @@ def explain(
         )
     circuit.backward(gradient)
     return text_of(circuit, digits)
-
-
-def text_of(circuit: Circuit, digits: int = 4) -> str:
-    """Write all steps of a circuit whose gradients are known, or that has none."""
-    parts = [["forward", *forward_steps(circuit, digits)]]
-    backward = backward_steps(circuit, digits)
-    if backward:
-        parts.append(["backward", *backward])
-    last = results(circuit, digits)
-    if last:
-        parts.append(["gradients", *last])
-    if circuit.freed:
-        parts.append([freed_note(circuit)])
-    elif not backward:
-        parts.append([_no_gradient(circuit)])
-    return "\n\n".join("\n".join(part) for part in parts)
-
-
-def _no_gradient(circuit: Circuit) -> str:
-    end = circuit.outputs[0]
-    if end.value is not None and end.value.dtype.kind != "f":
-        return f"{end.name} is of {end.value.dtype}: no gradient passes"
-    return f"{end.name} has {shaped(end.shape)} numbers: give gradient= to see the way back"
 
 
 def _one(circuit: Circuit, index: Sequence[int] | int, digits: int) -> str:

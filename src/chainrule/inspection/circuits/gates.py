@@ -14,12 +14,15 @@ from chainrule.engine.gate import GraphNode
 from chainrule.engine.node import Node
 from chainrule.engine.op import Array, Op
 from chainrule.engine.tensor import Tensor
-from chainrule.engine.written import written_since
+from chainrule.engine.written import arrays_in, written_since
 from chainrule.errors import GraphError, KindError, ShapeError, failure
 
 Kind = Literal["input", "parameter", "constant", "operation"]
 Pull = Callable[[Sequence[Array | None]], Sequence[Array | None]]
 """From the gradients of a gate's values to those of its inputs, changing nothing."""
+
+_KEEPERS = frozenset(("Conv", "Linear", "Matmul"))
+"""Operations that save their inputs as they are."""
 
 SMALL_JACOBIAN = 16
 """Numbers on each side up to which local derivatives are computed."""
@@ -145,9 +148,9 @@ def circuit_of(what: Any, names: Mapping[str, Tensor] | None = None) -> Circuit:
     ('x', 7.0)
     """
     if isinstance(what, Graph):
-        return _of_graph(what)
+        return _of_graph(what, names or {})
     if isinstance(what, Tensor):
-        return _of_tensor(what, {} if names is None else names)
+        return _of_tensor(what, names or {})
     hint = "trace a network with chainrule.nn.tracing.trace(model, x)"
     rule = "a tensor or a graph that cr.capture gave"
     raise failure("circuit", rule, error=KindError, hint=hint, what=type(what))
@@ -191,13 +194,14 @@ def _seed(end: Wire, gradient: Any) -> Array | None:
     return array
 
 
-def _of_graph(graph: Graph) -> Circuit:
+def _of_graph(graph: Graph, names: Mapping[str, Tensor]) -> Circuit:
     gates: dict[int, Gate] = {}
+    known = {id(tensor): name for name, tensor in names.items()}
     for node in graph:
         if not node.values:
             raise GraphError(f"circuit: {node.name!r} has no value yet; call graph.forward first")
         gates[id(node)] = Gate(
-            node.name,
+            known.get(id(node.tensor), node.name),
             node.kind,  # type: ignore[arg-type]
             node.op,
             [Wire(gates[id(source)], index) for source, index in node.edges],
@@ -223,17 +227,16 @@ def _of_tensor(tensor: Tensor, names: Mapping[str, Tensor]) -> Circuit:
     sources: dict[int, Gate] = {}
     for node in nodes:
         wires = []
-        for edge, value in zip(node.edges, node.seen[0], strict=True):
+        for edge, value in zip(node.edges, node.seen, strict=False):  # the outputs' come after
             if type(edge) is tuple:
                 wires.append(Wire(made[id(edge[0])], edge[1]))
                 continue
             key = id(edge) if edge is not None else id(value)
-            if value is None and edge is None:
-                key = -1 - len(sources)  # a constant that is not known is nobody else's
             if key not in sources:
                 sources[key] = namer.constant(value) if edge is None else namer.source(edge)
                 gates.append(sources[key])
             wires.append(Wire(sources[key], 0))
+        _look_again(node, wires)
         made[id(node)] = _gate(node, wires, namer)
         gates.append(made[id(node)])
     return Circuit(gates, [Wire(made[id(tensor._node)], tensor._index)])
@@ -250,8 +253,26 @@ def _behind(end: Node) -> list[Node]:
     return sorted(seen.values(), key=lambda node: node.sequence)
 
 
+def _look_again(node: Node, wires: list[Wire]) -> None:
+    """Forget sources' values that were written after the node read them; find what it saved.
+
+    Products and sums of products keep their inputs for the backward, large ones too.
+    """
+    usable = not node.released and not written_since(node.saved, node.stamp)
+    kept = list(arrays_in(node.saved)) if usable and type(node.op).__name__ in _KEEPERS else []
+    for wire in wires:
+        values = wire.gate.values
+        if values[wire.number] is not None and written_since(values[wire.number], node.stamp):
+            values[wire.number] = None
+        elif values[wire.number] is None:
+            found = {id(a): a for a in kept if a.shape == wire.shape and a.dtype.kind == "f"}
+            if len(found) == 1:
+                values[wire.number] = next(iter(found.values()))
+
+
 def _gate(node: Node, wires: list[Wire], namer: _Namer) -> Gate:
-    values = [None if a is None or written_since(a, node.stamp) else a for a in node.seen[1]]
+    outputs = node.seen[len(node.edges) :]
+    values = [_as_it_was(value, node.stamp) for value in outputs]
     shapes = [spec.shape for spec in node.specs]
 
     def pull(gys: Sequence[Array | None]) -> Sequence[Array | None]:
@@ -274,6 +295,11 @@ def _gate(node: Node, wires: list[Wire], namer: _Namer) -> Gate:
     )
 
 
+def _as_it_was(value: Any, stamp: int) -> Array | None:
+    """Give a value that was kept, None for a shape and for what was written since."""
+    return value if isinstance(value, np.ndarray) and not written_since(value, stamp) else None
+
+
 class _Namer:
     """Gives every gate a name of its own: the caller's, or the kind's with a number."""
 
@@ -293,10 +319,12 @@ class _Namer:
         array = None if leaf.is_meta else leaf.array
         return Gate(name, kind, None, [], [array], [tuple(leaf.shape)], gradients=[grad])
 
-    def constant(self, value: Array | None) -> Gate:
-        shape = () if value is None else value.shape
+    def constant(self, value: Any) -> Gate:
+        """Make a gate of an array, or of the shape of one that was not kept."""
         name = self.arrays.get(id(value)) or self.fresh("c")
-        return Gate(name, "constant", None, [], [value], [shape])
+        if isinstance(value, tuple):
+            return Gate(name, "constant", None, [], [None], [value])
+        return Gate(name, "constant", None, [], [value], [value.shape])
 
     def of_node(self, node: Node) -> str:
         name = self.nodes.get((id(node), 0)) if len(node.specs) == 1 else None

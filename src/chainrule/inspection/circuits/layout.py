@@ -151,10 +151,11 @@ def _order(rows: list[list[int]], chains: list[list[int]]) -> None:
     for sweep in range(_SWEEPS):
         forward = sweep % 2 == 0
         near = before if forward else after
+        where = {n: k for row in rows for k, n in enumerate(row)}
         for row in rows if forward else reversed(rows):
-            where = {n: k for other in rows for k, n in enumerate(other)}
             middles = [_middle([where[m] for m in near.get(n, ())], where[n]) for n in row]
             row[:] = [row[k] for k in np.argsort(middles, kind="stable").tolist()]
+            where.update({n: k for k, n in enumerate(row)})
 
 
 def _middle(places: list[int], own: int) -> float:

@@ -16,7 +16,7 @@ from chainrule.inspection.circuits.steps import local_text
 
 BoxKind = Literal["source", "constant", "gate", "group", "output"]
 
-_LONGEST = 28  # characters of a label
+_LONGEST = 48  # characters of a label: a matrix of three rows
 
 
 @dataclass
@@ -202,7 +202,7 @@ def _link(gate: Gate, k: int, wire: Wire, place: dict[int, int], digits: int) ->
         end,
         above,
         _short(passed, wire.shape, digits),
-        "" if len(local) > _LONGEST // 2 else local,
+        "" if len(local) > _LONGEST else local,
     )
 
 

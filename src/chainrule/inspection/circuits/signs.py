@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import fields
 
 import numpy as np
 
@@ -28,6 +29,8 @@ DRAWN = {"-": "\N{MINUS SIGN}", "*": "\N{MULTIPLICATION SIGN}", "/": "\N{DIVISIO
 """The same where there is a picture."""
 
 _BETWEEN = ("+", "-", "*", "/", "**", "@")
+_LONGEST_SETTINGS = 40  # characters
+_TOLD = ("kind", "alpha", "axes", "dim", "keepdim", "sizes")  # by the sign, or by the shapes
 _MOST = 16  # numbers that are written out
 
 
@@ -50,11 +53,25 @@ def formula(op: Op, names: list[str]) -> str:
     alpha = getattr(op, "alpha", 1)
     if text in ("+", "-") and len(names) == 2 and alpha != 1:
         return f"{names[0]} {text} {number(alpha)} * {names[1]}"
+    power = getattr(op, "exponent", None)
+    if text == "pow" and isinstance(power, int | float):
+        return f"{names[0]} ** {number(power)}"
     if text in _BETWEEN and len(names) == 2:
         return f"{names[0]} {text} {names[1]}"
     if text == "neg":
         return f"-{names[0]}"
-    return f"{text}({', '.join(names)})"
+    return f"{text}({', '.join([*names, *_settings(op)])})"
+
+
+def _settings(op: Op) -> list[str]:
+    """Write what an operation was asked beside its inputs, where it is a number or short."""
+    given = {field.name: getattr(op, field.name) for field in fields(op)}  # type: ignore[arg-type]
+    said = [
+        f"{name}={value}"
+        for name, value in given.items()
+        if name not in _TOLD and value is not None and value is not False
+    ]
+    return said if len(", ".join(said)) <= _LONGEST_SETTINGS else []
 
 
 def number(value: float, digits: int = 4) -> str:

@@ -4,9 +4,44 @@ from __future__ import annotations
 
 import numpy as np
 
+from chainrule.engine.node import SMALL
 from chainrule.engine.op import Array
 from chainrule.inspection.circuits.gates import Circuit, Gate, Wire, local_jacobian
-from chainrule.inspection.circuits.signs import formula, sign, written
+from chainrule.inspection.circuits.signs import formula, shaped, sign, written
+
+
+def text_of(circuit: Circuit, digits: int = 4) -> str:
+    """Write all steps of a circuit whose gradients are known, or that has none."""
+    parts = [["forward", *forward_steps(circuit, digits)]]
+    backward = backward_steps(circuit, digits)
+    if backward:
+        parts.append(["backward", *backward])
+    last = results(circuit, digits)
+    if last:
+        parts.append(["gradients", *last])
+    if circuit.freed:
+        parts.append([freed_note(circuit)])
+    elif not backward:
+        parts.append([_no_gradient(circuit)])
+    if any(_unknown(wire) for gate in circuit.gates for wire in gate.wires):
+        parts.append(["a shape stands for small values that were written since they were used"])
+    return "\n\n".join("\n".join(part) for part in parts)
+
+
+def _unknown(wire: Wire) -> bool:
+    return wire.value is None and int(np.prod(wire.shape)) <= SMALL
+
+
+def _no_gradient(circuit: Circuit) -> str:
+    end = circuit.outputs[0]
+    if end.gate.op is None:
+        return f"{end.name} = {written(end.value, end.shape)}: nothing was computed for it"
+    if not any(gate.kind in ("input", "parameter") for gate in circuit.gates):
+        return f"{end.name}: no gradient is wanted of what it was computed from"
+    if end.value is not None and end.value.dtype.kind != "f":
+        return f"{end.name} is of {end.value.dtype}: no gradient passes"
+    hint = "give gradient= to see the way back, or sum them up"
+    return f"{end.name} has {shaped(end.shape)} numbers: {hint}"
 
 
 def forward_steps(circuit: Circuit, digits: int = 4) -> list[str]:
@@ -138,6 +173,6 @@ def freed_note(circuit: Circuit) -> str:
     if not circuit.freed:
         return ""
     return (
-        "the gradients inside were freed by backward(): call backward(retain_graph=True), or look "
-        "before it"
+        "the gradients inside were freed by backward(), or what they need was written since: look "
+        "before that, or call backward(retain_graph=True)"
     )

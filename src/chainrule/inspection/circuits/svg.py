@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from itertools import pairwise
 from xml.sax.saxutils import escape
 
@@ -17,6 +18,7 @@ FILLS = {
     "output": "#e6f4ea",
 }
 
+_CONTROLS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")  # no XML may hold them
 _STYLE = f"""
 text {{ font: 13px ui-monospace, Consolas, Menlo, monospace; fill: #202124; text-anchor: middle; }}
 .value, .gradient, .local {{ paint-order: stroke; stroke: white; stroke-width: 3px; }}
@@ -45,9 +47,10 @@ def svg_of(picture: Picture, layout: Layout, title: str = "circuit") -> str:
 
 def _head(layout: Layout, title: str) -> str:
     width, height = round(layout.width), round(layout.height + LINE)
+    said = escape(_CONTROLS.sub("", title))
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" '
-        f'viewBox="0 0 {width} {height}" role="img">\n<title>{escape(title)}</title>\n'
+        f'viewBox="0 0 {width} {height}" role="img">\n<title>{said}</title>\n'
         f"<style>{_STYLE}</style>\n"
         '<defs><marker id="tip" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" '
         'markerHeight="7" orient="auto"><path d="M0,0 L8,4 L0,8 z" fill="#80868b"/></marker></defs>'
@@ -127,5 +130,6 @@ def _legend(picture: Picture, layout: Layout) -> str:
 
 
 def _text(x: float, y: float, text: str, kind: str = "") -> str:
+    text = _CONTROLS.sub("\N{REPLACEMENT CHARACTER}", text)
     name = f' class="{kind}"' if kind else ""
     return f'<text{name} x="{x:.1f}" y="{y:.1f}">{escape(text)}</text>'

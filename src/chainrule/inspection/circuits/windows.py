@@ -142,7 +142,8 @@ def _pooled(op: object, x: Array, place: Index) -> list[Index]:
 def _known(wire: Wire) -> Array:
     if wire.value is None:
         raise GraphError(
-            f"explain: the values of {wire.name} {wire.shape} were not kept, only small ones are; "
+            f"explain: the values of {wire.name} {wire.shape} are not known: only small ones are "
+            "kept, and none that was written since; "
             "explain a graph instead: cr.capture(function, x) or nn.tracing.trace(model, x)"
         )
     return wire.value
