@@ -8,11 +8,12 @@ BENCH ?=
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-slow parity lint format bench docs clean FORCE
+.PHONY: help demo test test-slow test-lab parity lint format bench docs clean FORCE
 
 # What the user's shell has set must not reach into the environments.
 unexport PYTHONHOME PYTHONPATH
 export PIP_USER := 0
+export CHROMIUM
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 help: ## what there is to make
@@ -27,6 +28,13 @@ test: .venv/.dev ## run every test that is not slow, and print the coverage
 
 test-slow: .venv/.dev ## run the tests that take longer
 	@.venv/bin/python -m pytest -m "slow and not browser"
+
+test-lab: .venv/.browser ## drive the pages of `chainrule lab` with a browser; installs Chromium on Debian
+	@for name in "$$CHROMIUM" chromium chromium-browser google-chrome; do \
+	  command -v "$$name" >/dev/null 2>&1 && found=yes; done; test -n "$$found" || { \
+	  echo "installing Chromium (this needs root; or name a browser: make CHROMIUM=/path test-lab) ..."; \
+	  apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium; }
+	@.venv/bin/python -m pytest tests/lab -m browser
 
 parity: .venv-parity/.parity ## compare with PyTorch, in an environment of its own
 	@.venv-parity/bin/python -m pytest tests/parity -q
@@ -87,6 +95,9 @@ endef
 
 .venv/.dev: $(built) $(call stale,.venv)
 	$(call install,.venv,--editable ".[dev]")
+
+.venv/.browser: $(built) $(call stale,.venv)
+	$(call install,.venv,--editable ".[browser]")
 
 .venv/.docs: $(built) $(call stale,.venv)
 	$(call install,.venv,--editable ".[docs]")

@@ -35,6 +35,7 @@ NO_KERNELS = "oneDNN computes all of it: VGG-16 takes twice as long to train, Re
 EXTRAS = {
     "matplotlib": ("demo", "`chainrule train` draws no curves, `look` no pictures"),
     "scikit-learn": ("demo", "the data set `digits` cannot be loaded"),
+    "flask": ("lab", "`chainrule lab` cannot serve its pages"),
     "h5py": ("hdf5", "data sets in HDF5 files cannot be read"),
     "onnx": ("onnx", "ONNX files can be neither read nor written"),
     "tensorboardX": ("tensorboard", "`chainrule train --tensorboard` writes no events"),

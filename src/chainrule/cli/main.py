@@ -29,6 +29,7 @@ COMMANDS = {
     "export": "Write a network as ONNX, for any size of the batch.",
     "circuit": "Compute an expression and its gradients, step by step, and draw it.",
     "regions": "Count and draw the linear regions of a small network of two inputs.",
+    "lab": "Show networks in the browser: circuits, layers, pixels, training, what they look at.",
     "race": "Race SGD, momentum, Nesterov, Adagrad, Adadelta, RMSprop and Adam over a surface.",
     "gradcheck": "Compare backward with centred differences, in float64.",
     "doctor": "Show what computes here, and what each missing piece would bring.",

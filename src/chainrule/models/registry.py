@@ -35,7 +35,15 @@ class Entry(NamedTuple):
     @property
     def channels(self) -> int:
         """The channels of the images for which the network was made."""
-        default: int = inspect.signature(self.build).parameters["in_channels"].default
+        return self._default("in_channels")
+
+    @property
+    def classes(self) -> int:
+        """The number of classes for which the network was made."""
+        return self._default("num_classes")
+
+    def _default(self, name: str) -> int:
+        default: int = inspect.signature(self.build).parameters[name].default
         return default
 
 

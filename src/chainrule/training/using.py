@@ -48,6 +48,33 @@ class Member:
         model = folder.load_model(best)
         return cls(config, model, with_views(config.transforms, views))
 
+    def pixels(self, path: _Path, ink: Ink = "auto") -> Array:
+        """Read a picture as the run's data are: (1, C, H, W); see `Predictor.pixels`."""
+        config = self.config
+        frame = FRAMES.get(config.train.data)
+        if frame is None:
+            grey = config.in_channels == 1 and not any(
+                isinstance(part, Grayscale) for part in config.transforms.transforms
+            )
+            picture = _in_depth(read_picture(path, "L" if grey else "RGB"), config.transforms)
+            if config.frame is not None:
+                picture = framed(picture, config.frame)
+            return picture[np.newaxis]
+        digit = frame_digit(read_image(path), frame.size, frame.box, ink, str(path))
+        scaled = np.multiply(digit, frame.white / 255.0, dtype=np.float32)
+        return np.asarray(scaled[np.newaxis, np.newaxis])
+
+    def scale(self) -> tuple[Array, Array]:
+        """Give each channel's mean and deviation by which pixels from 0 to 1 are prepared."""
+        mean: Any = 0.0
+        std: Any = 1.0
+        for part in self.transforms.transforms:
+            if isinstance(part, Normalize):
+                mean = mean if part.mean is None else part.mean
+                std = std if part.std is None else part.std
+        channels = self.config.in_channels
+        return np.resize(np.float32(mean), channels), np.resize(np.float32(std), channels)
+
     def scores(self, x: Array) -> Array:
         """Give scores (N, V, K) of a batch (N, C, H, W), V = 1, or of views (N, V, C, H, W)."""
         flat = x.reshape(-1, *x.shape[-3:])
@@ -226,19 +253,7 @@ class Predictor:
         told apart.  For another set whose images have one size, the picture's largest middle part
         of that form is brought to it.
         """
-        config = (member or self.members[0]).config
-        frame = FRAMES.get(config.train.data)
-        if frame is None:
-            grey = config.in_channels == 1 and not any(
-                isinstance(part, Grayscale) for part in config.transforms.transforms
-            )
-            picture = _in_depth(read_picture(path, "L" if grey else "RGB"), config.transforms)
-            if config.frame is not None:
-                picture = framed(picture, config.frame)
-            return picture[np.newaxis]
-        digit = frame_digit(read_image(path), frame.size, frame.box, ink, str(path))
-        scaled = np.multiply(digit, frame.white / 255.0, dtype=np.float32)
-        return np.asarray(scaled[np.newaxis, np.newaxis])
+        return (member or self.members[0]).pixels(path, ink)
 
     def probabilities(self, path: _Path, ink: Ink = "auto") -> Array:
         """Give the probability of each class for a picture: (classes,), summing to 1.

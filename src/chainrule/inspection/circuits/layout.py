@@ -49,7 +49,7 @@ def arranged(picture: Picture) -> Layout:
     ranks = _ranks(picture)
     rows, chains = _rows(picture, ranks)
     _order(rows, chains)
-    sizes = _sizes(picture)
+    sizes = box_sizes(picture)
     down = picture.folded
     along = [(h if down else w) for w, h in sizes]
     across = [(w if down else h) for w, h in sizes]
@@ -63,10 +63,15 @@ def arranged(picture: Picture) -> Layout:
         a, c = spots[number]
         places.append(Place(c, a, w, h) if down else Place(a, c, w, h))
     bends = [[_turned(spots[n], down) for n in chain[1:-1]] for chain in chains]
-    routes = (_down if down else _right)(picture, places, bends)
+    routes = routed(picture, places, bends)
     width, height = (breadth, depth) if down else (depth, breadth)
     labels = [len(link.above) for link in picture.links] if down else [0]
     return Layout(width + LETTER * max(labels, default=0) / 2, height, places, routes)
+
+
+def routed(picture: Picture, places: list[Place], bends: list[list[Point]]) -> list[list[Point]]:
+    """Give each link's points, from box to box over its bends; see `Layout`."""
+    return (_down if picture.folded else _right)(picture, places, bends)
 
 
 def _down(picture: Picture, places: list[Place], bends: list[list[Point]]) -> list[list[Point]]:
@@ -196,8 +201,8 @@ def _across(number: int, across: list[float]) -> float:
     return across[number] if number < len(across) else LINE
 
 
-def _sizes(picture: Picture) -> list[tuple[float, float]]:
-    """Give width and height of each box, with room for the links that leave and reach it."""
+def box_sizes(picture: Picture) -> list[tuple[float, float]]:
+    """Give width and height of each box, in pixels, with room for the links that it has."""
     out, into = Counter(k.start for k in picture.links), Counter(k.end for k in picture.links)
     sizes = []
     for number, box in enumerate(picture.boxes):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
-from itertools import pairwise
-from xml.sax.saxutils import escape
+from collections.abc import Sequence
+from itertools import pairwise, zip_longest
+from typing import NamedTuple
+from xml.sax.saxutils import escape, quoteattr
 
 from chainrule.inspection.circuits.layout import LINE, Layout, Place, Point
 from chainrule.inspection.circuits.picture import Box, Link, Picture
@@ -33,16 +35,44 @@ text {{ font: 13px ui-monospace, Consolas, Menlo, monospace; fill: #202124; text
 """
 
 
-def svg_of(picture: Picture, layout: Layout, title: str = "circuit") -> str:
-    """Write the picture: an XML document that needs nothing else."""
+class Anchor(NamedTuple):
+    """A box that is a link within a page: where it leads, what it says, whether it is chosen."""
+
+    name: str
+    address: str
+    label: str
+    chosen: bool = False
+
+
+def svg_of(
+    picture: Picture,
+    layout: Layout,
+    title: str = "circuit",
+    anchors: Sequence[Anchor | None] = (),
+) -> str:
+    """Write the picture: an XML document that needs nothing else.
+
+    `anchors` make links of boxes, one a box, None for those that are none.
+    """
     parts = [_head(layout, title)]
     parts += [_wire(route, picture.folded) for route in layout.routes]
     for link, route in zip(picture.links, layout.routes, strict=True):
         parts += _labels(link, route, picture.folded)
-    for box, place in zip(picture.boxes, layout.places, strict=True):
-        parts.append(_box(box, place))
+    for box, place, anchor in zip_longest(picture.boxes, layout.places, anchors):
+        drawn = _box(box, place)
+        parts.append(drawn if anchor is None else _linked(drawn, anchor))
     parts.append(_legend(picture, layout))
-    return "\n".join([*parts, "</svg>", ""])
+    text = "\n".join([*parts, "</svg>", ""])
+    # An image has no parts for a screen reader; one with links is a group of them.
+    return text.replace('role="img"', 'role="group"', 1) if anchors else text
+
+
+def _linked(drawn: str, anchor: Anchor) -> str:
+    chosen = ' aria-current="true"' if anchor.chosen else ""
+    return (
+        f'<a class="gate-link" id={quoteattr(anchor.name)} href={quoteattr(anchor.address)} '
+        f'data-swap="" aria-label={quoteattr(anchor.label)}{chosen}>\n{drawn}\n</a>'
+    )
 
 
 def _head(layout: Layout, title: str) -> str:

@@ -1,0 +1,28 @@
+"""What all pages of one lab share: its settings, networks, pictures and the training that runs."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from flask import current_app
+
+from chainrule.lab.pictures import Pictures
+from chainrule.lab.settings import Settings
+from chainrule.lab.subjects import Subjects
+
+EXTENSION = "chainrule"
+"""The name under which an application holds its workshop."""
+
+
+class Workshop:
+    """One lab's things; each keeps itself safe where several requests come at once."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.subjects = Subjects(settings)
+        self.pictures = Pictures(settings.private / "pictures")
+
+
+def workshop() -> Workshop:
+    """Give the workshop of the application that answers this request."""
+    return cast(Workshop, current_app.extensions[EXTENSION])
