@@ -41,11 +41,15 @@ class Link:
 
 @dataclass
 class Picture:
-    """Boxes, each after those that lead to it, and links; if folded, from top to bottom."""
+    """Boxes, each after those that lead to it, and links; if folded, from top to bottom.
+
+    `note` says of what the gradients are, where that is a question.
+    """
 
     boxes: list[Box]
     links: list[Link]
     folded: bool = False
+    note: str = ""
 
 
 def whole(circuit: Circuit, digits: int = 4) -> Picture:
@@ -57,12 +61,15 @@ def whole(circuit: Circuit, digits: int = 4) -> Picture:
         place[id(gate)] = len(picture.boxes)
         picture.boxes.append(_box(gate, digits, branches[id(gate)] > 1))
         for k, wire in enumerate(gate.inputs):
-            picture.links.append(_link(gate, k, wire, place, digits))
+            alone = branches[id(wire.gate)] == 1
+            picture.links.append(_link(gate, k, wire, place, digits, alone))
     for wire in circuit.outputs:
         start, end = place[id(wire.gate)], len(picture.boxes)
         picture.boxes.append(Box(wire.name, "output", ()))
         below = "" if wire.gradient is None else _short(wire.gradient, wire.shape, digits)
         picture.links.append(Link(start, end, _short(wire.value, wire.shape, digits), below))
+    if any(link.below for link in picture.links):
+        picture.note = circuit.whose
     return picture
 
 
@@ -186,14 +193,14 @@ def _box(gate: Gate, digits: int, branches: bool) -> Box:
     return Box(gate.name, "source", lines)
 
 
-def _link(gate: Gate, k: int, wire: Wire, place: dict[int, int], digits: int) -> Link:
+def _link(gate: Gate, k: int, wire: Wire, place: dict[int, int], digits: int, alone: bool) -> Link:
     passed = gate.passed[k] if gate.passed else None
     start, end = place[id(wire.gate)], place[id(gate)]
     if wire.gate.kind == "constant":
         return Link(start, end)
     above = _short(wire.value, wire.shape, digits)
-    if passed is None:  # walked by somebody else: what has arrived at the wire
-        arrived = wire.gradient
+    if passed is None:  # walked by somebody else: what has arrived at a wire, where it is alone
+        arrived = wire.gradient if alone and not gate.passed else None
         below = "" if arrived is None else _short(arrived, wire.shape, digits)
         return Link(start, end, above, below)
     local = local_text(gate, k, digits)

@@ -9,6 +9,8 @@ from xml.sax.saxutils import escape
 from chainrule.inspection.circuits.layout import LINE, Layout, Place, Point
 from chainrule.inspection.circuits.picture import Box, Link, Picture
 
+BETWEEN = " \N{MIDDLE DOT} "  # what is told in a legend
+_SMALL_LETTER = 6.7  # pixels of a letter's width there
 VALUE, GRADIENT, LOCAL = "#0b6623", "#b3261e", "#5f6368"  # told apart by their places too
 FILLS = {
     "source": "#e8f0fe",
@@ -35,18 +37,18 @@ text {{ font: 13px ui-monospace, Consolas, Menlo, monospace; fill: #202124; text
 
 def svg_of(picture: Picture, layout: Layout, title: str = "circuit") -> str:
     """Write the picture: an XML document that needs nothing else."""
-    parts = [_head(layout, title)]
+    width, height = size_of(picture, layout)
+    parts = [_head(round(width), round(height), title)]
     parts += [_wire(route, picture.folded) for route in layout.routes]
     for link, route in zip(picture.links, layout.routes, strict=True):
         parts += _labels(link, route, picture.folded)
     for box, place in zip(picture.boxes, layout.places, strict=True):
         parts.append(_box(box, place))
-    parts.append(_legend(picture, layout))
+    parts += _legend(picture, layout)
     return "\n".join([*parts, "</svg>", ""])
 
 
-def _head(layout: Layout, title: str) -> str:
-    width, height = round(layout.width), round(layout.height + LINE)
+def _head(width: int, height: int, title: str) -> str:
     said = escape(_CONTROLS.sub("", title))
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" '
@@ -116,20 +118,38 @@ def _box(box: Box, place: Place) -> str:
     return "\n".join(lines)
 
 
-def _legend(picture: Picture, layout: Layout) -> str:
-    y = layout.height + 6
+def legend(picture: Picture) -> list[list[tuple[str, str]]]:
+    """Give the rows below a picture: texts and their colours."""
     if picture.folded:
-        return _text(8, y, "shapes beside the wires", "legend")
+        return [[("shapes beside the wires", VALUE)]]
     told = [
         ("value above", VALUE),
         ("gradient below", GRADIENT),
         ("\N{PARTIAL DIFFERENTIAL} local derivative at gates", LOCAL),
     ]
-    spans = " \N{MIDDLE DOT} ".join(f'<tspan fill="{c}">{text}</tspan>' for text, c in told)
-    return f'<text class="legend" x="8" y="{y:.1f}">{spans}</text>'
+    return [told, [(picture.note, GRADIENT)]] if picture.note else [told]
+
+
+def size_of(picture: Picture, layout: Layout) -> tuple[float, float]:
+    """Give the width and height of a picture with its legend."""
+    rows = legend(picture)
+    letters = max(sum(len(text) + len(BETWEEN) for text, _ in row) for row in rows)
+    return max(layout.width, _SMALL_LETTER * letters + 16), layout.height + LINE * len(rows)
+
+
+def _legend(picture: Picture, layout: Layout) -> list[str]:
+    lines, y = [], layout.height + 6
+    for row in legend(picture):
+        spans = BETWEEN.join(f'<tspan fill="{c}">{_said(text)}</tspan>' for text, c in row)
+        lines.append(f'<text class="legend" x="8" y="{y:.1f}">{spans}</text>')
+        y += LINE
+    return lines
+
+
+def _said(text: str) -> str:
+    return escape(_CONTROLS.sub("\N{REPLACEMENT CHARACTER}", text))
 
 
 def _text(x: float, y: float, text: str, kind: str = "") -> str:
-    text = _CONTROLS.sub("\N{REPLACEMENT CHARACTER}", text)
     name = f' class="{kind}"' if kind else ""
-    return f'<text{name} x="{x:.1f}" y="{y:.1f}">{escape(text)}</text>'
+    return f'<text{name} x="{x:.1f}" y="{y:.1f}">{_said(text)}</text>'

@@ -15,10 +15,10 @@ Index = tuple[int, ...]
 _MOST = 60  # products that are written one by one
 
 
-def window_text(gate: Gate, place: Index, digits: int) -> str | None:
-    """Explain one number of a gate; None for operations that have no window."""
-    explain = _KINDS.get(type(gate.op).__name__)
-    return explain(gate, place, digits) if explain is not None else None
+def window_text(end: Wire, place: Index, digits: int) -> str | None:
+    """Explain one number of a value; None for operations that have no window."""
+    explain = _KINDS.get(type(end.gate.op).__name__)
+    return explain(end.gate, place, digits) if explain is not None and end.number == 0 else None
 
 
 def _conv(gate: Gate, place: Index, digits: int) -> str:
