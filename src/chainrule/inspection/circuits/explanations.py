@@ -34,9 +34,10 @@ def explain(
     """Write how a value came about, and the chain rule with its numbers.
 
     Without `index`: every step forward, then backward from the value (1, or `gradient`) to the
-    leaves.  With the `index` of one number of a convolution, a max pooling, a linear layer or a
-    matrix product: the window or the row behind it, the products and their sum, and what each
-    input gets of a gradient of 1 at that number.
+    leaves.  With the `index` of one number of a convolution, plain or transposed, of a pooling,
+    largest or average, regular or adaptive, of a linear layer or a matrix product: the window or
+    the row behind it, the products and their sum, the winner or the divisor, and what each input
+    gets of a gradient of 1 at that number.  Of other operations: what the inputs get.
 
     `what` is a tensor with its history or a captured graph; `names` calls tensors by name, else
     the caller's variables are looked through.  Of a graph's several outputs `output` chooses one,
