@@ -15,10 +15,11 @@ from chainrule.formats.atomic import write_atomic
 from chainrule.inspection.circuits.asking import checked_digits, checked_names, checked_values
 from chainrule.inspection.circuits.dot import dot_of
 from chainrule.inspection.circuits.expression import circuit_of_expression
+from chainrule.inspection.circuits.folding import folded
 from chainrule.inspection.circuits.gates import Circuit, circuit_of
 from chainrule.inspection.circuits.image import png_of
 from chainrule.inspection.circuits.layout import arranged
-from chainrule.inspection.circuits.picture import folded, whole
+from chainrule.inspection.circuits.picture import whole
 from chainrule.inspection.circuits.steps import text_of
 from chainrule.inspection.circuits.svg import svg_of
 from chainrule.nn.module import Module
@@ -118,7 +119,8 @@ def draw(
 
     `names` calls tensors by name; else the variables of the caller are looked through.  More than
     `most` gates are folded, by layers where the graph knows them; `depth` cuts their names.  A
-    folded picture shows shapes and no gradients.
+    folded picture shows shapes and no gradients; what stands side by side is joined where it is
+    more than a row holds, and so are inputs.
 
     Raises KindError for other things, ShapeError for a gradient of another shape, AxisError for an
     output that there is not.

@@ -13,6 +13,7 @@ from chainrule.inspection.circuits.svg import (
     GRADIENT,
     LOCAL,
     VALUE,
+    below,
     label_spot,
     legend,
     local_label,
@@ -36,9 +37,11 @@ def png_of(picture: Picture, layout: Layout) -> bytes:
     axes.set_xlim(0, width)
     axes.set_ylim(height, 0)
     axes.axis("off")
-    for link, route in zip(picture.links, layout.routes, strict=True):
+    for route in layout.parts():
         _wire(axes, route, picture.folded)
-        _labels(axes, link, route, picture.folded)
+    for link, route in zip(picture.links, layout.routes, strict=True):
+        if not picture.folded:
+            _labels(axes, link, route)
     _boxes(axes, picture, layout)
     _legend(axes, picture, layout)
     return figure_png(figure)
@@ -60,11 +63,8 @@ def _wire(axes: Any, route: list[Point], down: bool) -> None:
     )
 
 
-def _labels(axes: Any, link: Link, route: list[Point], down: bool) -> None:
+def _labels(axes: Any, link: Link, route: list[Point]) -> None:
     (x, y), last = label_spot(route), route[-1]
-    if down:
-        _text(axes, x + 8, y + 6, link.above, VALUE, 8, "left")
-        return
     _text(axes, x, y - 10, link.above, VALUE)
     _text(axes, x, y + 10, link.below, GRADIENT)
     if link.local:
@@ -85,6 +85,7 @@ def _boxes(axes: Any, picture: Picture, layout: Layout) -> None:
                 zorder=3,
             )
         )
+        _text(axes, *below(place), box.gives, VALUE, 8, "left")
         y = place.y - LINE * len(box.lines) / 2
         _text(axes, place.x, y, box.title, "#202124")
         for line in box.lines:

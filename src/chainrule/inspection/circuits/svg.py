@@ -39,9 +39,13 @@ def svg_of(picture: Picture, layout: Layout, title: str = "circuit") -> str:
     """Write the picture: an XML document that needs nothing else."""
     width, height = size_of(picture, layout)
     parts = [_head(round(width), round(height), title)]
-    parts += [_wire(route, picture.folded) for route in layout.routes]
+    parts += [_wire(route, picture.folded) for route in layout.parts()]
     for link, route in zip(picture.links, layout.routes, strict=True):
-        parts += _labels(link, route, picture.folded)
+        parts += [] if picture.folded else _labels(link, route)
+    for box, place in zip(picture.boxes, layout.places, strict=True):
+        if box.gives:
+            x, y = below(place)
+            parts.append(_text(x, y + 4, box.gives, "value beside"))
     for box, place in zip(picture.boxes, layout.places, strict=True):
         parts.append(_box(box, place))
     parts += _legend(picture, layout)
@@ -68,10 +72,8 @@ def _wire(route: list[Point], down: bool) -> str:
     return f'<path class="wire" d="{path}" marker-end="url(#tip)"/>'
 
 
-def _labels(link: Link, route: list[Point], down: bool) -> list[str]:
+def _labels(link: Link, route: list[Point]) -> list[str]:
     (x, y), last = label_spot(route), route[-1]
-    if down:
-        return [_text(x + 8, y + 10, link.above, "value beside")] if link.above else []
     lines = []
     if link.above:
         lines.append(_text(x, y - 5, link.above, "value"))
@@ -85,6 +87,11 @@ def _labels(link: Link, route: list[Point], down: bool) -> list[str]:
 def local_label(link: Link) -> str:
     """Write the local derivative as it stands at a gate."""
     return f"\N{PARTIAL DIFFERENTIAL}={link.local}"
+
+
+def below(place: Place) -> Point:
+    """Give where it stands what leaves a box downwards."""
+    return place.x + 8, place.y + place.height / 2 + LINE / 2 + 6
 
 
 def label_spot(route: list[Point]) -> Point:
@@ -121,7 +128,7 @@ def _box(box: Box, place: Place) -> str:
 def legend(picture: Picture) -> list[list[tuple[str, str]]]:
     """Give the rows below a picture: texts and their colours."""
     if picture.folded:
-        return [[("shapes beside the wires", VALUE)]]
+        return [[("below each box: what leaves it", VALUE)]]
     told = [
         ("value above", VALUE),
         ("gradient below", GRADIENT),
