@@ -109,7 +109,7 @@ def test_what_cannot_be_explained() -> None:
     for index in ((0,), (0, 2), 0, (-3, 0)):
         with pytest.raises(AxisError, match="an index into"):
             cr.explain(x * 2, index)
-    with pytest.raises(KindError, match="that an operation made"):
+    with pytest.raises(KindError, match="a value with the operation that made it"):
         cr.explain(x, (0, 0))
     large = cr.ones(1, 1, 40, 40, requires_grad=True)
     y = cr.nn.functional.conv2d(large, cr.ones(1, 1, 3, 3, requires_grad=True))
@@ -219,3 +219,37 @@ def test_one_number_of_the_second_of_several_values() -> None:
         graph, (0, 1)
     )
     assert "v[1, 1] gets 1" in cr.explain(graph, (0, 1), output=1)
+
+
+def test_values_without_history_say_how_to_get_one() -> None:
+    y = cr.max_pool2d(cr.zeros(1, 1, 4, 4), 2)
+    with pytest.raises(
+        KindError, match=r"wants a gradient \(requires_grad_\(\)\), and by cr\.capture"
+    ):
+        cr.explain(y, (0, 0, 0, 0))
+
+
+def test_a_number_that_no_gradient_leaves() -> None:
+    x = cr.tensor([-1.0, 2.0], requires_grad=True)
+    y = cr.relu(x)
+    assert cr.explain(y, 0).endswith("reaches no number of x")
+    assert cr.explain(y, 1).endswith("reaches 1 number of x:\n  x[1] gets 1")
+
+
+def test_a_large_image_without_gradient_has_its_name() -> None:
+    image = cr.rand(1, 3, 20, 20, generator=cr.Generator(0))
+    other = cr.rand(1, 3, 20, 20, generator=cr.Generator(1))
+    w = cr.ones(2, 3, 3, 3, requires_grad=True)
+    for y in (cr.nn.functional.conv2d(image, w), cr.nn.functional.conv2d_relu(image, w)):
+        text = cr.explain(y, (0, 0, 0, 0))
+        assert f"  image[0, 0, 0, 0] * w[0, 0, 0, 0] = {image[0, 0, 0, 0].item():.4g} * 1" in text
+    assert other.shape == image.shape  # of the same shape, and not taken for it
+
+
+def test_the_average_of_a_large_inner_value() -> None:
+    image = cr.rand(1, 4, 20, 20, generator=cr.Generator(0)).requires_grad_()
+    planes = image * 2
+    y = cr.nn.functional.adaptive_avg_pool2d(planes, 1)
+    text = cr.explain(y, (0, 3, 0, 0))
+    assert f"y[0, 3, 0, 0] = {planes[0, 3].mean().item():.4g} is the average of 400 numbers" in text
+    assert text.endswith("each of the 400 gets 1 / 400 = 0.0025")

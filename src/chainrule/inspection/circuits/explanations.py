@@ -17,6 +17,7 @@ from chainrule.inspection.circuits.gates import Circuit, Wire, circuit_of
 from chainrule.inspection.circuits.signs import number
 from chainrule.inspection.circuits.steps import gate_formula, text_of
 from chainrule.inspection.circuits.windows import window_text
+from chainrule.inspection.circuits.wording import at, counted
 
 MOST = 200
 """Steps that are written."""
@@ -82,7 +83,12 @@ def _others(circuit: Circuit) -> str:
 def _one(end: Wire, index: Any, digits: int) -> str:
     place = checked_place(index, end.shape)
     if end.gate.op is None:
-        raise failure("explain", "a value that an operation made", error=KindError, value=end.name)
+        hint = (
+            "operations are remembered where an input wants a gradient (requires_grad_()), and by "
+            "cr.capture(function, x)"
+        )
+        rule = "a value with the operation that made it"
+        raise failure("explain", rule, error=KindError, hint=hint, value=end.name)
     text = window_text(end, place, digits)
     return text if text is not None else _by_pulling(end, place, digits)
 
@@ -90,7 +96,7 @@ def _one(end: Wire, index: Any, digits: int) -> str:
 def _by_pulling(end: Wire, place: tuple[int, ...], digits: int) -> str:
     """Explain one number of any operation by what a gradient of 1 there gives its inputs."""
     gate, value = end.gate, end.value
-    where = f"{end.name}[{', '.join(map(str, place))}]" if place else end.name
+    where = at(end.name, place)
     said = "" if value is None else f" = {number(value[place].item(), digits)}"
     made = ", ".join(wire.name for wire in gate.wires)
     lines = [f"{where}{said} of {made} = {gate_formula(gate, digits)}"]
@@ -106,11 +112,13 @@ def _by_pulling(end: Wire, place: tuple[int, ...], digits: int) -> str:
         if found is None or wire.gate.kind == "constant":
             continue
         spots = np.argwhere(np.asarray(found))
-        many = "number" if len(spots) == 1 else "numbers"
-        lines.append(f"a gradient of 1 there reaches {len(spots):,} {many} of {wire.name}:")
+        many = counted(len(spots), "number") if len(spots) else "no number"
+        lines.append(
+            f"a gradient of 1 there reaches {many} of {wire.name}" + ":" * bool(len(spots))
+        )
         for spot in spots[:16]:
-            at = f"{wire.name}[{', '.join(map(str, spot.tolist()))}]" if len(spot) else wire.name
-            lines.append(f"  {at} gets {number(found[tuple(spot)].item(), digits)}")
+            share = number(found[tuple(spot)].item(), digits)
+            lines.append(f"  {at(wire.name, tuple(spot.tolist()))} gets {share}")
         if len(spots) > 16:
             lines.append("  ...")
     return "\n".join(lines)

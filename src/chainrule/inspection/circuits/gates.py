@@ -11,7 +11,7 @@ import numpy as np
 
 from chainrule.engine.capture import Graph
 from chainrule.engine.gate import GraphNode
-from chainrule.engine.node import Node
+from chainrule.engine.node import SMALL, Node
 from chainrule.engine.op import Array, Op
 from chainrule.engine.tensor import Tensor
 from chainrule.engine.written import arrays_in, written_since
@@ -267,7 +267,7 @@ def _of_tensor(tensor: Tensor, names: Mapping[str, Tensor]) -> Circuit:
                 sources[key] = namer.constant(value) if edge is None else namer.source(edge)
                 gates.append(sources[key])
             wires.append(Wire(sources[key], 0))
-        _look_again(node, wires)
+        _look_again(node, wires, namer)
         made[id(node)] = _gate(node, wires, namer)
         gates.append(made[id(node)])
     return Circuit(gates, [Wire(made[id(tensor._node)], tensor._index)])
@@ -284,7 +284,7 @@ def _behind(end: Node) -> list[Node]:
     return sorted(seen.values(), key=lambda node: node.sequence)
 
 
-def _look_again(node: Node, wires: list[Wire]) -> None:
+def _look_again(node: Node, wires: list[Wire], namer: _Namer) -> None:
     """Forget sources' values that were written after the node read them; find what it saved.
 
     Products and sums of products keep their inputs for the backward, large ones too.
@@ -299,6 +299,8 @@ def _look_again(node: Node, wires: list[Wire]) -> None:
             found = {id(a): a for a in kept if a.shape == wire.shape and a.dtype.kind == "f"}
             if len(found) == 1:
                 values[wire.number] = next(iter(found.values()))
+                if wire.gate.kind == "constant":
+                    namer.recognise(wire.gate)
 
 
 def _gate(node: Node, wires: list[Wire], namer: _Namer) -> Gate:
@@ -349,6 +351,11 @@ class _Namer:
         self.nodes = {
             (id(t._node), t._index): name for name, t in names.items() if t._node is not None
         }
+        self.plain = {
+            name: t.array
+            for name, t in names.items()
+            if not (t.requires_grad or t.is_meta) and t.array.size > SMALL
+        }
         self.taken = set(names)
         self.counts: Counter[str] = Counter()
 
@@ -365,6 +372,15 @@ class _Namer:
         if isinstance(value, tuple):
             return Gate(name, "constant", None, [], [None], [value])
         return Gate(name, "constant", None, [], [value], [value.shape])
+
+    def recognise(self, gate: Gate) -> None:
+        """Name a large constant after the caller's tensor of the same numbers, if it is one."""
+        value = gate.values[0]
+        assert value is not None
+        same = [name for name, array in self.plain.items() if array.shape == value.shape
+                and array.dtype == value.dtype and np.array_equal(array, value)]  # fmt: skip
+        if len(same) == 1:
+            gate.name = same[0]
 
     def of_node(self, node: Node) -> str:
         name = self.nodes.get((id(node), 0)) if len(node.specs) == 1 else None
