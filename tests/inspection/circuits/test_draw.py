@@ -303,6 +303,17 @@ def test_no_gradient_stands_where_none_passes() -> None:
     assert shown["x", "\N{MULTIPLICATION SIGN}"] == "3"
     assert shown["x", "+"] == shown["y", "+"] == ""
 
+    def also_read(x: cr.Tensor) -> Any:
+        half = cr.exp(x)
+        return half, cr.tanh(half)
+
+    assert below(cr.draw(cr.capture(also_read, 1.0))) == {
+        ("x", "exp"): "2.718",
+        ("exp", "exp"): "1",
+        ("exp", "tanh"): "",
+        ("tanh", "tanh"): "",
+    }
+
 
 def test_gradients_of_all_outputs_together_are_told() -> None:
     graph = two_outputs()

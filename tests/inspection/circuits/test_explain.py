@@ -244,6 +244,9 @@ def test_a_large_image_without_gradient_has_its_name() -> None:
         text = cr.explain(y, (0, 0, 0, 0))
         assert f"  image[0, 0, 0, 0] * w[0, 0, 0, 0] = {image[0, 0, 0, 0].item():.4g} * 1" in text
     assert other.shape == image.shape  # of the same shape, and not taken for it
+    twin = image.clone()
+    assert "  c1[0, 0, 0, 0] * w[0, 0, 0, 0] = " in cr.explain(y, (0, 0, 0, 0))  # either could be
+    assert twin is not image
 
 
 def test_the_average_of_a_large_inner_value() -> None:
@@ -253,3 +256,13 @@ def test_the_average_of_a_large_inner_value() -> None:
     text = cr.explain(y, (0, 3, 0, 0))
     assert f"y[0, 3, 0, 0] = {planes[0, 3].mean().item():.4g} is the average of 400 numbers" in text
     assert text.endswith("each of the 400 gets 1 / 400 = 0.0025")
+
+
+def test_a_large_inner_value_that_was_written_is_not_shown() -> None:
+    image = cr.ones(1, 1, 20, 20, requires_grad=True)
+    inner = image * 2
+    assert "inner = image * 2 = 1 x 1 x 20 x 20 in 2..2" in cr.explain(inner.sum())
+    with cr.no_grad():
+        inner.add_(1)
+    total = inner.sum()
+    assert "inner = image * 2 = 1 x 1 x 20 x 20\n" in cr.explain(total)
