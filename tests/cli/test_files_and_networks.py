@@ -82,3 +82,34 @@ def test_a_circuit_of_an_expression(run: Run, tmp_path: Path) -> None:
     fails(run("circuit", "x*y", "x"), 1, "expected NAME=VALUE")
     fails(run("circuit", "x*x", "x=1", "x=2"), 1, "expected one value, got two")
     fails(run("circuit", "x*x", "x=1", "--out", tmp_path / "c.jpg"), 1, "ends in")
+
+
+def test_an_expression_may_begin_with_a_minus(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "-c.svg"
+    for arguments in (
+        ("-x*y", "x=1", "y=-2"),
+        ("-x*y", "x=1", "y=-2", "--output", path),
+        ("--digits", 3, "-x*y", "-o", path, "x=1", "y=-2"),
+        ("-x*y", f"-o{path}", "x=1", "--digits=3", "y=-2"),
+        ("--", "-x*y", "x=1", "y=-2"),
+        ("-o", path, "--", "-x*y", "x=1", "y=-2"),
+        ("-x*y", "--", "x=1", "y=-2"),
+    ):
+        path.unlink(missing_ok=True)
+        answer = run("circuit", *arguments)
+        assert answer.code == 0, answer
+        assert "df/dx = df/dq1 * dq1/dx = -2 * -1 = 2" in answer.out
+        assert path.exists() == any(str(path) in str(a) for a in arguments)
+    assert "f = o * h = -6" in run("circuit", "o*h", "o=2", "h=-3").out
+    assert "f = q1 * h = -6" in run("circuit", "-o*h", "o=-2", "h=-3").out
+    assert "f = -q1 = -0.7616" in run("circuit", "-tanh(h)", "h=1").out
+    assert "f = -h = 2" in run("circuit", "--", "-h", "h=-2").out
+    assert "Usage" in run("circuit", "-h").out
+
+
+def test_a_misspelled_option_of_a_circuit_is_told(run: Run) -> None:
+    said = "No such option: --digit;", "(Possible options: --digits)"
+    fails(run("circuit", "-x", "x=1", "--digit", 3), 2, *said)
+    fails(run("circuit", "--x", "x=1"), 2, "an expression that begins so stands after --")
+    fails(run("circuit", "-x", "x=1", "-o"), 2, "requires an argument")
+    fails(run("circuit", "x", "x=1", "-y"), 1, "-y: expected NAME=VALUE")

@@ -75,12 +75,13 @@ class _Commands(TyperGroup):
         if stub is None or name is None:
             return name, stub, rest
         module = importlib.import_module(f"chainrule.cli.{name}")
-        return name, _command(name, getattr(module, name)), rest
+        own = getattr(module, "Command", None)  # where a command reads its arguments its own way
+        return name, _command(name, getattr(module, name), own), rest
 
 
-def _command(name: str, function: Callable[..., None]) -> Any:
+def _command(name: str, function: Callable[..., None], kind: Any = None) -> Any:
     single = typer.Typer(add_completion=False, context_settings=_HELP)
-    single.command(name)(function)
+    single.command(name, cls=kind)(function)
     return typer.main.get_command(single)
 
 

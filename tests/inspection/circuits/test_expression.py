@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from chainrule.errors import DataError
+import chainrule as cr
+from chainrule.errors import ChainruleError, DataError, KindError
 from chainrule.inspection.circuits import circuit, circuit_of_expression, read_value
 
 KNOWN: list[tuple[str, dict[str, float], float, dict[str, float]]] = [
@@ -167,3 +168,37 @@ def test_values_are_read_and_checked() -> None:
 
 def test_an_output_may_have_a_name() -> None:
     assert circuit_of_expression("loss = x * x", {"x": 3}).outputs[0].name == "loss"
+
+
+@pytest.mark.parametrize("value", ["3", "a", True, 1j, None, [[1, 2], [3]], 10**400, object(), {}])
+def test_values_that_are_no_numbers(value: Any) -> None:
+    with pytest.raises(DataError, match=r"^x: expected") as caught:
+        circuit("x * 2", x=value)
+    assert len(str(caught.value)) < 200
+
+
+def test_tensors_are_values() -> None:
+    for tensor in (cr.tensor(3.0), cr.tensor(3.0, requires_grad=True), cr.tensor(3)):
+        assert circuit("x * 2", x=tensor).circuit.end.value == 6
+    with pytest.raises(DataError, match="a matrix of numbers"):
+        circuit("x * 2", x=cr.tensor(3.0, device="meta"))
+
+
+def test_arguments_of_another_kind() -> None:
+    for text in (3, None, b"x", ["x"]):
+        with pytest.raises(KindError, match="an expression as text"):
+            circuit(text, x=1)  # type: ignore[arg-type]
+        with pytest.raises(KindError, match="as text"):
+            read_value(text)  # type: ignore[arg-type]
+    for values in (3, [1], "x"):
+        with pytest.raises(KindError, match="values by name: x=2, or a mapping"):
+            circuit("x * 2", values)  # type: ignore[arg-type]
+        with pytest.raises(KindError, match="values by name"):
+            circuit_of_expression("x * 2", values)  # type: ignore[arg-type]
+    with pytest.raises(DataError, match="x: expected one value, got two"):
+        circuit("x * 2", {"x": 1}, x=2)
+    with pytest.raises(DataError, match="3: expected a name"):
+        circuit("x * 2", {3: 1})  # type: ignore[dict-item]
+    for digits in ("a", 0, True, 18, 0.5):
+        with pytest.raises(ChainruleError, match="digits"):
+            circuit("x * 2", x=1, digits=digits)  # type: ignore[arg-type]

@@ -30,6 +30,8 @@ def dot_of(picture: Picture, title: str = "circuit") -> str:
         ]
         label = f" [label=<{'<br/>'.join(rows)}>]" if rows else ""
         lines.append(f"  b{link.start} -> b{link.end}{label};")
+    if picture.note:
+        lines.append(f"  label={_quoted(picture.note)};")
     return "\n".join([*lines, "}", ""])
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from chainrule.engine.op import FUNCTIONS
 from chainrule.engine.tensor import Tensor
 from chainrule.errors import ChainruleError, DataError
+from chainrule.inspection.circuits.asking import checked_text, checked_values
 from chainrule.inspection.circuits.gates import Circuit, circuit_of
 
 LONGEST, DEEPEST, TALLEST = 2000, 50, 200
@@ -48,15 +49,17 @@ def circuit_of_expression(text: str, values: Mapping[str, Any]) -> Circuit:
     numbers.  Nothing else means anything: the text is parsed and not executed.
 
     Raises DataError for what cannot be read, for a name without a value and a value without a
-    name, for shapes that do not fit and for results that are not finite.
+    name, for shapes that do not fit and for results that are not finite; KindError for what is no
+    text.
 
     >>> circuit = circuit_of_expression("(x + y) * z", {"x": -2, "y": 5, "z": -4})
     >>> {gate.name: gate.gradients[0].item() for gate in circuit.gates if gate.op is None}
     {'x': -4.0, 'y': -4.0, 'z': 3.0}
     """
+    text = checked_text(text, "circuit", 'an expression as text, such as "(x+y)*z"')
     body, name = _split(text)
     tree = _parsed(body)
-    tensors = {key: _tensor(key, value) for key, value in values.items()}
+    tensors = {key: _tensor(key, value) for key, value in checked_values(values, {}).items()}
     reader = _Reader(tensors)
     try:
         result = reader.read(tree)
@@ -79,9 +82,12 @@ def circuit_of_expression(text: str, values: Mapping[str, Any]) -> Circuit:
 def read_value(text: str) -> Any:
     """Read a number or a matrix literal, "[[1, 2], [3, 4]]", without executing anything.
 
+    Raises DataError for other text, KindError for what is no text.
+
     >>> read_value("-2"), read_value("[1, 2.5]")
     (-2.0, [1.0, 2.5])
     """
+    text = checked_text(text, "read_value", 'a number or a matrix as text, such as "[[1, 2]]"')
     return _literal(_parsed(text), text)
 
 
@@ -128,16 +134,20 @@ def _height(tree: ast.AST) -> int:
 
 
 def _tensor(name: str, value: Any) -> Tensor:
-    if not name.isidentifier():
+    if not isinstance(name, str) or not name.isidentifier():
         raise DataError(f"{name!r}: expected a name of letters, digits and _")
+    refusal = DataError(f"{name}: expected a number or a matrix of numbers, got {value!r:.60}")
+    if isinstance(value, Tensor) and value.is_meta:
+        raise refusal
     try:
-        array = np.array(value, dtype=np.float64)
+        given = value.array if isinstance(value, Tensor) else value
+        if np.asarray(given).dtype.kind not in "fiu":  # texts and truths are no numbers
+            raise refusal
+        array = np.array(given, dtype=np.float64)
     except (TypeError, ValueError):
-        raise DataError(
-            f"{name}: expected a number or a matrix of numbers, got {value!r}"
-        ) from None
+        raise refusal from None
     if not array.size or not np.isfinite(array).all():
-        raise DataError(f"{name}: expected numbers that are finite, got {value!r}")
+        raise DataError(f"{name}: expected numbers that are finite, got {value!r:.60}")
     return Tensor(array, requires_grad=True)
 
 

@@ -11,17 +11,18 @@ import numpy as np
 
 from chainrule.engine.capture import Graph
 from chainrule.engine.gate import GraphNode
-from chainrule.engine.node import Node
+from chainrule.engine.node import SMALL, Node
 from chainrule.engine.op import Array, Op
 from chainrule.engine.tensor import Tensor
 from chainrule.engine.written import arrays_in, written_since
-from chainrule.errors import GraphError, KindError, ShapeError, failure
+from chainrule.errors import GraphError, KindError, failure
+from chainrule.inspection.circuits.asking import checked_gradient, checked_names, checked_output
 
 Kind = Literal["input", "parameter", "constant", "operation"]
 Pull = Callable[[Sequence[Array | None]], Sequence[Array | None]]
 """From the gradients of a gate's values to those of its inputs, changing nothing."""
 
-_KEEPERS = frozenset(("Conv", "Linear", "Matmul"))
+_KEEPERS = frozenset(("Conv", "ConvReLU", "ConvTranspose", "Linear", "Matmul"))
 """Operations that save their inputs as they are."""
 
 SMALL_JACOBIAN = 16
@@ -84,12 +85,41 @@ class Gate:
         return [Wire(self, index) for index in range(len(self.shapes))]
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class Circuit:
-    """Gates, each after those whose values it reads, and the wires that are looked at."""
+    """Gates, each after those whose values it reads, and the wires that are looked at.
+
+    Gradients are those of the output of number `chosen`; if `gathered`, what the graph's own
+    backward has left, of all outputs together.
+    """
 
     gates: list[Gate]
     outputs: list[Wire]
+    chosen: int = 0
+    gathered: bool = False
+
+    @property
+    def end(self) -> Wire:
+        """The output whose gradients are asked for."""
+        return self.outputs[self.chosen]
+
+    @property
+    def top(self) -> str:
+        """What the gradients are of: the output's name, or "L" for several together."""
+        return "L" if self.gathered and len(self.outputs) > 1 else self.end.name
+
+    @property
+    def whose(self) -> str:
+        """Say of which output the gradients are, where there are several; else nothing."""
+        if len(self.outputs) == 1:
+            return ""
+        names = ", ".join(wire.name for wire in self.outputs)
+        if self.gathered:
+            return f"gradients that the graph's backward left, from all outputs together: {names}"
+        return (
+            f"gradients of {self.end.name}, one of {len(self.outputs)} outputs: {names}; "
+            "output= chooses"
+        )
 
     @property
     def operations(self) -> Iterator[Gate]:
@@ -109,18 +139,27 @@ class Circuit:
                 found.setdefault((id(wire.gate), wire.number), []).append((gate, place))
         return found
 
+    def seed(self, gradient: Any = None) -> Array | None:
+        """Give what arrives at the chosen output; None where nothing can."""
+        end = self.end
+        dtype = end.value.dtype if end.value is not None else np.dtype(np.float32)
+        if gradient is not None:
+            return checked_gradient(gradient, end.shape, dtype)
+        single = dtype.kind == "f" and int(np.prod(end.shape)) == 1
+        return np.ones(end.shape, dtype) if single else None
+
     def backward(self, gradient: Any = None) -> None:
         """Walk from the output to the sources and note every gradient; tensors stay as they are.
 
-        `gradient` arrives at the first output: 1 for a single number if left out; with more
+        `gradient` arrives at the chosen output: 1 for a single number if left out; with more
         numbers and none given nothing is noted, nor where an earlier backward freed what is
         needed: then the leaves show the gradients that they got.  Raises ShapeError for one of
-        another shape.
+        another shape, KindError for what is not made of numbers.
         """
-        end = self.outputs[0]
-        seed = _seed(end, gradient)
+        end, seed = self.end, self.seed(gradient)
         if seed is None or self.freed:
             return
+        self.gathered = False
         found: dict[int, list[Array | None]] = {id(g): [None] * len(g.shapes) for g in self.gates}
         found[id(end.gate)][end.number] = seed
         for gate in reversed(self.gates):
@@ -135,10 +174,14 @@ class Circuit:
                     at[wire.number] = more if before is None else before + more
 
 
-def circuit_of(what: Any, names: Mapping[str, Tensor] | None = None) -> Circuit:
+def circuit_of(
+    what: Any, names: Mapping[str, Tensor] | None = None, output: int | str | None = None
+) -> Circuit:
     """Read a circuit from a tensor with its history, or from a captured graph.
 
-    `names` calls tensors by a name.  Raises KindError for anything else.
+    `names` calls tensors by a name.  `output` chooses one of a graph's outputs, by number or name:
+    gradients are of that one, else of the first.  Raises KindError for anything else, AxisError
+    for an output that there is not.
 
     >>> import chainrule as cr
     >>> x = cr.tensor(2.0, requires_grad=True)
@@ -147,10 +190,12 @@ def circuit_of(what: Any, names: Mapping[str, Tensor] | None = None) -> Circuit:
     >>> circuit.gates[0].name, circuit.gates[0].gradients[0].item()
     ('x', 7.0)
     """
-    if isinstance(what, Graph):
-        return _of_graph(what, names or {})
-    if isinstance(what, Tensor):
-        return _of_tensor(what, names or {})
+    names = checked_names(names, "circuit") or {}
+    if isinstance(what, Graph | Tensor):
+        found = _of_graph(what, names) if isinstance(what, Graph) else _of_tensor(what, names)
+        if output is not None:
+            found.chosen = checked_output(output, [wire.name for wire in found.outputs])
+        return found
     hint = "trace a network with chainrule.nn.tracing.trace(model, x)"
     rule = "a tensor or a graph that cr.capture gave"
     raise failure("circuit", rule, error=KindError, hint=hint, what=type(what))
@@ -177,23 +222,6 @@ def local_jacobian(gate: Gate, place: int) -> Array | None:
     return np.array(rows) if rows else None
 
 
-def _seed(end: Wire, gradient: Any) -> Array | None:
-    value = end.value
-    if value is not None and value.dtype.kind != "f":
-        return None
-    dtype = value.dtype if value is not None else np.dtype(np.float32)
-    if gradient is None:
-        if int(np.prod(end.shape)) != 1:
-            return None
-        return np.ones(end.shape, dtype)
-    given = gradient.array if isinstance(gradient, Tensor) else gradient
-    array = np.asarray(given, dtype)
-    if array.shape != end.shape:
-        rule = f"a gradient of the output's shape {end.shape}"
-        raise failure("circuit", rule, error=ShapeError, gradient=array)
-    return array
-
-
 def _of_graph(graph: Graph, names: Mapping[str, Tensor]) -> Circuit:
     gates: dict[int, Gate] = {}
     known = {id(tensor): name for name, tensor in names.items()}
@@ -211,7 +239,9 @@ def _of_graph(graph: Graph, names: Mapping[str, Tensor]) -> Circuit:
             _node_pull(node),
             gradients=list(node.gradients),
         )
-    return Circuit(list(gates.values()), [Wire(gates[id(n)], index) for n, index in graph.ends])
+    outputs = [Wire(gates[id(node)], index) for node, index in graph.ends]
+    walked = any(g is not None for gate in gates.values() for g in gate.gradients)
+    return Circuit(list(gates.values()), outputs, gathered=walked)
 
 
 def _node_pull(node: GraphNode) -> Pull | None:
@@ -219,11 +249,12 @@ def _node_pull(node: GraphNode) -> Pull | None:
 
 
 def _of_tensor(tensor: Tensor, names: Mapping[str, Tensor]) -> Circuit:
+    namer = _Namer(names, tensor)
     if tensor._node is None:
-        gate = _Namer(names).source(tensor)
+        gate = namer.source(tensor)
         return Circuit([gate], [Wire(gate, 0)])
     nodes = _behind(tensor._node)
-    namer, gates, made = _Namer(names), list[Gate](), dict[int, Gate]()
+    gates, made = list[Gate](), dict[int, Gate]()
     sources: dict[int, Gate] = {}
     for node in nodes:
         wires = []
@@ -236,7 +267,7 @@ def _of_tensor(tensor: Tensor, names: Mapping[str, Tensor]) -> Circuit:
                 sources[key] = namer.constant(value) if edge is None else namer.source(edge)
                 gates.append(sources[key])
             wires.append(Wire(sources[key], 0))
-        _look_again(node, wires)
+        _look_again(node, wires, namer)
         made[id(node)] = _gate(node, wires, namer)
         gates.append(made[id(node)])
     return Circuit(gates, [Wire(made[id(tensor._node)], tensor._index)])
@@ -253,7 +284,7 @@ def _behind(end: Node) -> list[Node]:
     return sorted(seen.values(), key=lambda node: node.sequence)
 
 
-def _look_again(node: Node, wires: list[Wire]) -> None:
+def _look_again(node: Node, wires: list[Wire], namer: _Namer) -> None:
     """Forget sources' values that were written after the node read them; find what it saved.
 
     Products and sums of products keep their inputs for the backward, large ones too.
@@ -268,11 +299,14 @@ def _look_again(node: Node, wires: list[Wire]) -> None:
             found = {id(a): a for a in kept if a.shape == wire.shape and a.dtype.kind == "f"}
             if len(found) == 1:
                 values[wire.number] = next(iter(found.values()))
+                if wire.gate.kind == "constant":
+                    namer.recognise(wire.gate)
 
 
 def _gate(node: Node, wires: list[Wire], namer: _Namer) -> Gate:
     outputs = node.seen[len(node.edges) :]
-    values = [_as_it_was(value, node.stamp) for value in outputs]
+    known = [namer.held.get((id(node), k), value) for k, value in enumerate(outputs)]
+    values = [_as_it_was(value, node.stamp) for value in known]
     shapes = [spec.shape for spec in node.specs]
 
     def pull(gys: Sequence[Array | None]) -> Sequence[Array | None]:
@@ -301,13 +335,26 @@ def _as_it_was(value: Any, stamp: int) -> Array | None:
 
 
 class _Namer:
-    """Gives every gate a name of its own: the caller's, or the kind's with a number."""
+    """Gives every gate a name of its own: the caller's, or the kind's with a number.
 
-    def __init__(self, names: Mapping[str, Tensor]) -> None:
+    `held` are the values of the tensors that the caller still has, large ones too.
+    """
+
+    def __init__(self, names: Mapping[str, Tensor], end: Tensor) -> None:
+        self.held = {
+            (id(t._node), t._index): t.array
+            for t in (*names.values(), end)
+            if t._node is not None and not t.is_meta
+        }
         self.tensors = {id(t): name for name, t in names.items() if t._node is None}
-        self.arrays = {id(t.array): name for name, t in names.items()}
+        self.arrays = {id(t.array): name for name, t in names.items() if not t.is_meta}
         self.nodes = {
             (id(t._node), t._index): name for name, t in names.items() if t._node is not None
+        }
+        self.plain = {
+            name: t.array
+            for name, t in names.items()
+            if not (t.requires_grad or t.is_meta) and t.array.size > SMALL
         }
         self.taken = set(names)
         self.counts: Counter[str] = Counter()
@@ -325,6 +372,15 @@ class _Namer:
         if isinstance(value, tuple):
             return Gate(name, "constant", None, [], [None], [value])
         return Gate(name, "constant", None, [], [value], [value.shape])
+
+    def recognise(self, gate: Gate) -> None:
+        """Name a large constant after the caller's tensor of the same numbers, if it is one."""
+        value = gate.values[0]
+        assert value is not None
+        same = [name for name, array in self.plain.items() if array.shape == value.shape
+                and array.dtype == value.dtype and np.array_equal(array, value)]  # fmt: skip
+        if len(same) == 1:
+            gate.name = same[0]
 
     def of_node(self, node: Node) -> str:
         name = self.nodes.get((id(node), 0)) if len(node.specs) == 1 else None

@@ -13,12 +13,16 @@ from chainrule.inspection.circuits.svg import (
     GRADIENT,
     LOCAL,
     VALUE,
+    below,
     label_spot,
+    legend,
     local_label,
+    size_of,
 )
 from chainrule.inspection.figures import extra, figure_png
 
 _DOTS = 100  # an inch
+_SMALL_LETTER = 6.4  # pixels of a letter's width in the legend
 _SCALE = 2.0  # pixels of the PNG for one of the layout
 _MOST_PIXELS = 2**15  # a side, beyond which other programs give up
 
@@ -26,17 +30,20 @@ _MOST_PIXELS = 2**15  # a side, beyond which other programs give up
 def png_of(picture: Picture, layout: Layout) -> bytes:
     """Draw the picture; raises DataError without matplotlib."""
     figures = extra("matplotlib.figure", "PNG pictures are drawn")
-    scale = min(_SCALE, _MOST_PIXELS / max(layout.width, layout.height))
-    size = layout.width / _DOTS, (layout.height + LINE) / _DOTS
-    figure = figures.Figure(figsize=size, dpi=_DOTS * scale)
+    width, height = size_of(picture, layout)
+    scale = min(_SCALE, _MOST_PIXELS / max(width, height))
+    figure = figures.Figure(figsize=(width / _DOTS, height / _DOTS), dpi=_DOTS * scale)
     axes = figure.add_axes((0, 0, 1, 1))
-    axes.set_xlim(0, layout.width)
-    axes.set_ylim(layout.height + LINE, 0)
+    axes.set_xlim(0, width)
+    axes.set_ylim(height, 0)
     axes.axis("off")
-    for link, route in zip(picture.links, layout.routes, strict=True):
+    for route in layout.parts():
         _wire(axes, route, picture.folded)
-        _labels(axes, link, route, picture.folded)
+    for link, route in zip(picture.links, layout.routes, strict=True):
+        if not picture.folded:
+            _labels(axes, link, route)
     _boxes(axes, picture, layout)
+    _legend(axes, picture, layout)
     return figure_png(figure)
 
 
@@ -56,11 +63,8 @@ def _wire(axes: Any, route: list[Point], down: bool) -> None:
     )
 
 
-def _labels(axes: Any, link: Link, route: list[Point], down: bool) -> None:
+def _labels(axes: Any, link: Link, route: list[Point]) -> None:
     (x, y), last = label_spot(route), route[-1]
-    if down:
-        _text(axes, x + 8, y + 6, link.above, VALUE, 8, "left")
-        return
     _text(axes, x, y - 10, link.above, VALUE)
     _text(axes, x, y + 10, link.below, GRADIENT)
     if link.local:
@@ -81,11 +85,22 @@ def _boxes(axes: Any, picture: Picture, layout: Layout) -> None:
                 zorder=3,
             )
         )
+        _text(axes, *below(place), box.gives, VALUE, 8, "left")
         y = place.y - LINE * len(box.lines) / 2
         _text(axes, place.x, y, box.title, "#202124")
         for line in box.lines:
             y += LINE
             _text(axes, place.x, y, line, GRADIENT if line.startswith("sum ") else LOCAL, 8)
+
+
+def _legend(axes: Any, picture: Picture, layout: Layout) -> None:
+    y = layout.height + 2
+    for row in legend(picture):
+        x = 8.0
+        for text, colour in row:
+            _text(axes, x, y, text, colour, 8, "left")
+            x += _SMALL_LETTER * (len(text) + 3)
+        y += LINE
 
 
 def _text(

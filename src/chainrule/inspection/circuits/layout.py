@@ -6,6 +6,7 @@ Source: the layered drawing of Sugiyama, Tagawa and Toda (1981), its ordering by
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -16,6 +17,7 @@ from chainrule.inspection.circuits.picture import Picture
 LETTER, LINE = 7.3, 17.0  # pixels of a letter's width and of a line's height
 _GAP, _ROOM = 26.0, 34.0  # between boxes of a rank; around the labels of a link
 _SWEEPS = 6
+_CROWD = 800.0  # all links that pass a row of a folded picture
 _WAY_OUT, _WAY_IN = 40.0, 24.0  # between links that leave a box, and that reach it
 
 Point = tuple[float, float]
@@ -43,10 +45,20 @@ class Layout:
     places: list[Place]
     routes: list[list[Point]]
 
+    def parts(self) -> Iterator[list[Point]]:
+        """Give of each route what those before have not drawn: long links of a box go together."""
+        drawn: set[tuple[Point, Point]] = set()
+        for route in self.routes:
+            first = 0
+            while first < len(route) - 2 and (route[first], route[first + 1]) in drawn:
+                first += 1
+            drawn.update(pairwise(route))
+            yield [route[first], *route[first:]] if first else route  # no straight stretch there
+
 
 def arranged(picture: Picture) -> Layout:
     """Give every box its place: from left to right, folded pictures from top to bottom."""
-    ranks = _ranks(picture)
+    ranks = ranks_of(picture)
     rows, chains = _rows(picture, ranks)
     _order(rows, chains)
     sizes = box_sizes(picture)
@@ -54,7 +66,7 @@ def arranged(picture: Picture) -> Layout:
     along = [(h if down else w) for w, h in sizes]
     across = [(w if down else h) for w, h in sizes]
     room = _rooms(picture, ranks, len(rows), down)
-    spots = _spots(rows, along, across, room)
+    spots = _spots(rows, along, across, room, _passing(rows, len(sizes), down))
     depth = max(a for a, _ in spots.values()) + max(along) / 2 + _GAP
     breadth = max(c + (across[n] if n < len(across) else 0) / 2 for n, (_, c) in spots.items())
     breadth += _GAP
@@ -63,10 +75,13 @@ def arranged(picture: Picture) -> Layout:
         a, c = spots[number]
         places.append(Place(c, a, w, h) if down else Place(a, c, w, h))
     bends = [[_turned(spots[n], down) for n in chain[1:-1]] for chain in chains]
+    if down:  # straight past the boxes of a row
+        half = max(along) / 2
+        bends = [[(x, y + side) for x, y in points for side in (-half, half)] for points in bends]
     routes = routed(picture, places, bends)
     width, height = (breadth, depth) if down else (depth, breadth)
-    labels = [len(link.above) for link in picture.links] if down else [0]
-    return Layout(width + LETTER * max(labels, default=0) / 2, height, places, routes)
+    beside = [p.x + LETTER * len(b.gives) for p, b in zip(places, picture.boxes, strict=True)]
+    return Layout(max(width, *beside), height, places, routes)
 
 
 def routed(picture: Picture, places: list[Place], bends: list[list[Point]]) -> list[list[Point]]:
@@ -114,7 +129,7 @@ def _turned(spot: Point, down: bool) -> Point:
     return (spot[1], spot[0]) if down else spot
 
 
-def _ranks(picture: Picture) -> list[int]:
+def ranks_of(picture: Picture) -> list[int]:
     """Rank boxes by the longest way to them; sources stand just before their first reader."""
     ranks = [0] * len(picture.boxes)
     leads: dict[int, list[int]] = {}
@@ -130,17 +145,25 @@ def _ranks(picture: Picture) -> list[int]:
 
 
 def _rows(picture: Picture, ranks: list[int]) -> tuple[list[list[int]], list[list[int]]]:
-    """Put boxes into rows by rank, and a point of its own wherever a long link passes a row."""
+    """Put boxes into rows by rank, and a point of its own wherever a long link passes a row.
+
+    In a folded picture the long links of one box go together until they part.
+    """
     rows: list[list[int]] = [[] for _ in range(max(ranks) + 1)]
     for number, rank in enumerate(ranks):
         rows[rank].append(number)
     chains, fresh = [], len(ranks)
+    shared: dict[tuple[int, int], int] = {}
     for link in picture.links:
         chain = [link.start]
         for rank in range(ranks[link.start] + 1, ranks[link.end]):
-            rows[rank].append(fresh)
-            chain.append(fresh)
-            fresh += 1
+            point = shared.get((link.start, rank), fresh)
+            chain.append(point)
+            if point == fresh:
+                rows[rank].append(fresh)
+                fresh += 1
+            if picture.folded:
+                shared[link.start, rank] = point
         chains.append([*chain, link.end])
     return rows, chains
 
@@ -178,27 +201,36 @@ def _rooms(picture: Picture, ranks: list[int], count: int, down: bool) -> list[f
     return room
 
 
+def _passing(rows: list[list[int]], boxes: int, down: bool) -> float:
+    """Give the room of a link that passes a row; in folded pictures many of them are crowded."""
+    if not down:
+        return _GAP * 1.8 + LINE
+    many = max(sum(n >= boxes for n in row) for row in rows)
+    return min(LINE, _CROWD / many) if many else LINE
+
+
 def _spots(
-    rows: list[list[int]], along: list[float], across: list[float], room: list[float]
+    rows: list[list[int]],
+    along: list[float],
+    across: list[float],
+    room: list[float],
+    passing: float,
 ) -> dict[int, tuple[float, float]]:
+    """Give every box its place along the ranks and across them; links that pass take `passing`."""
+    sides = [*[size + _GAP * 1.8 for size in across], *[passing] * sum(map(len, rows))]
     spots: dict[int, tuple[float, float]] = {}
     at = _GAP
-    breadths = [sum(_across(n, across) for n in row) + _GAP * 1.8 * len(row) for row in rows]
+    breadths = [sum(sides[n] for n in row) for row in rows]
     most = max(breadths)
     for rank, row in enumerate(rows):
         deep = max([along[n] for n in row if n < len(along)], default=0.0)
         at += (room[rank] if rank else 0.0) + deep / 2
         side = _GAP + (most - breadths[rank]) / 2
         for n in row:
-            width = _across(n, across) + _GAP * 1.8
-            spots[n] = (at, side + width / 2)
-            side += width
+            spots[n] = (at, side + sides[n] / 2)
+            side += sides[n]
         at += deep / 2
     return spots
-
-
-def _across(number: int, across: list[float]) -> float:
-    return across[number] if number < len(across) else LINE
 
 
 def box_sizes(picture: Picture) -> list[tuple[float, float]]:

@@ -9,14 +9,20 @@ from chainrule.engine.op import Array
 from chainrule.inspection.circuits.gates import Circuit, Gate, Wire, local_jacobian
 from chainrule.inspection.circuits.signs import formula, shaped, sign, written
 
+UNKNOWN = (
+    "a shape stands for small values that are not known: that were written since they were used, "
+    "or that never were, on device meta"
+)
+
 
 def text_of(circuit: Circuit, digits: int = 4) -> str:
     """Write all steps of a circuit whose gradients are known, or that has none."""
     parts = [["forward", *forward_steps(circuit, digits)]]
-    backward = backward_steps(circuit, digits)
+    backward, last = backward_steps(circuit, digits), results(circuit, digits)
+    if circuit.whose and (backward or last):
+        parts.append([circuit.whose])
     if backward:
         parts.append(["backward", *backward])
-    last = results(circuit, digits)
     if last:
         parts.append(["gradients", *last])
     if circuit.freed:
@@ -24,7 +30,7 @@ def text_of(circuit: Circuit, digits: int = 4) -> str:
     elif not backward:
         parts.append([_no_gradient(circuit)])
     if any(_unknown(wire) for gate in circuit.gates for wire in gate.wires):
-        parts.append(["a shape stands for small values that were written since they were used"])
+        parts.append([UNKNOWN])
     return "\n\n".join("\n".join(part) for part in parts)
 
 
@@ -33,7 +39,7 @@ def _unknown(wire: Wire) -> bool:
 
 
 def _no_gradient(circuit: Circuit) -> str:
-    end = circuit.outputs[0]
+    end = circuit.end
     if end.gate.op is None:
         return f"{end.name} = {written(end.value, end.shape)}: nothing was computed for it"
     if not any(gate.kind in ("input", "parameter") for gate in circuit.gates):
@@ -41,6 +47,9 @@ def _no_gradient(circuit: Circuit) -> str:
     if end.value is not None and end.value.dtype.kind != "f":
         return f"{end.name} is of {end.value.dtype}: no gradient passes"
     hint = "give gradient= to see the way back, or sum them up"
+    if len(circuit.outputs) > 1:
+        hint += f"; it is one of {len(circuit.outputs)} outputs, output= chooses: "
+        hint += ", ".join(wire.name for wire in circuit.outputs)
     return f"{end.name} has {shaped(end.shape)} numbers: {hint}"
 
 
@@ -59,11 +68,13 @@ def backward_steps(circuit: Circuit, digits: int = 4) -> list[str]:
     A line says the upstream gradient, the gate's local derivative, their product, and where
     branches meet the sum so far.  Empty if no gradient is known.
     """
-    end = circuit.outputs[0]
-    if end.gradient is None:
+    top = circuit.top
+    begun = [wire for wire in circuit.outputs if wire.gradient is not None]
+    if not circuit.gathered:
+        begun = [wire for wire in begun if wire == circuit.end][:1]
+    if not begun:
         return []
-    top = end.name
-    lines = [f"d{top}/d{top} = {written(end.gradient, end.shape, digits)}"]
+    lines = [f"d{top}/d{w.name} = {written(w.gradient, w.shape, digits)}" for w in begun]
     sums: dict[tuple[int, int], Array] = {}
     for gate in reversed(circuit.gates):
         for place, (wire, passed) in enumerate(zip(gate.inputs, gate.passed, strict=False)):
@@ -78,7 +89,7 @@ def backward_steps(circuit: Circuit, digits: int = 4) -> list[str]:
 
 def results(circuit: Circuit, digits: int = 4) -> list[str]:
     """Write the gradient of the output by each source."""
-    top = circuit.outputs[0].name
+    top = circuit.top
     return [
         f"d{top}/d{gate.name} = {written(gate.gradients[0], gate.shapes[0], digits)}"
         for gate in circuit.gates

@@ -11,6 +11,8 @@ from xml.sax.saxutils import escape, quoteattr
 from chainrule.inspection.circuits.layout import LINE, Layout, Place, Point
 from chainrule.inspection.circuits.picture import Box, Link, Picture
 
+BETWEEN = " \N{MIDDLE DOT} "  # what is told in a legend
+_SMALL_LETTER = 6.7  # pixels of a letter's width there
 VALUE, GRADIENT, LOCAL = "#0b6623", "#b3261e", "#5f6368"  # told apart by their places too
 FILLS = {
     "source": "#e8f0fe",
@@ -54,14 +56,19 @@ def svg_of(
 
     `anchors` make links of boxes, one a box, None for those that are none.
     """
-    parts = [_head(layout, title)]
-    parts += [_wire(route, picture.folded) for route in layout.routes]
+    width, height = size_of(picture, layout)
+    parts = [_head(round(width), round(height), title)]
+    parts += [_wire(route, picture.folded) for route in layout.parts()]
     for link, route in zip(picture.links, layout.routes, strict=True):
-        parts += _labels(link, route, picture.folded)
+        parts += [] if picture.folded else _labels(link, route)
+    for box, place in zip(picture.boxes, layout.places, strict=True):
+        if box.gives:
+            x, y = below(place)
+            parts.append(_text(x, y + 4, box.gives, "value beside"))
     for box, place, anchor in zip_longest(picture.boxes, layout.places, anchors):
         drawn = _box(box, place)
         parts.append(drawn if anchor is None else _linked(drawn, anchor))
-    parts.append(_legend(picture, layout))
+    parts += _legend(picture, layout)
     text = "\n".join([*parts, "</svg>", ""])
     # An image has no parts for a screen reader; one with links is a group of them.
     return text.replace('role="img"', 'role="group"', 1) if anchors else text
@@ -75,8 +82,7 @@ def _linked(drawn: str, anchor: Anchor) -> str:
     )
 
 
-def _head(layout: Layout, title: str) -> str:
-    width, height = round(layout.width), round(layout.height + LINE)
+def _head(width: int, height: int, title: str) -> str:
     said = escape(_CONTROLS.sub("", title))
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" '
@@ -96,10 +102,8 @@ def _wire(route: list[Point], down: bool) -> str:
     return f'<path class="wire" d="{path}" marker-end="url(#tip)"/>'
 
 
-def _labels(link: Link, route: list[Point], down: bool) -> list[str]:
+def _labels(link: Link, route: list[Point]) -> list[str]:
     (x, y), last = label_spot(route), route[-1]
-    if down:
-        return [_text(x + 8, y + 10, link.above, "value beside")] if link.above else []
     lines = []
     if link.above:
         lines.append(_text(x, y - 5, link.above, "value"))
@@ -113,6 +117,11 @@ def _labels(link: Link, route: list[Point], down: bool) -> list[str]:
 def local_label(link: Link) -> str:
     """Write the local derivative as it stands at a gate."""
     return f"\N{PARTIAL DIFFERENTIAL}={link.local}"
+
+
+def below(place: Place) -> Point:
+    """Give where it stands what leaves a box downwards."""
+    return place.x + 8, place.y + place.height / 2 + LINE / 2 + 6
 
 
 def label_spot(route: list[Point]) -> Point:
@@ -146,20 +155,38 @@ def _box(box: Box, place: Place) -> str:
     return "\n".join(lines)
 
 
-def _legend(picture: Picture, layout: Layout) -> str:
-    y = layout.height + 6
+def legend(picture: Picture) -> list[list[tuple[str, str]]]:
+    """Give the rows below a picture: texts and their colours."""
     if picture.folded:
-        return _text(8, y, "shapes beside the wires", "legend")
+        return [[("below each box: what leaves it", VALUE)]]
     told = [
         ("value above", VALUE),
         ("gradient below", GRADIENT),
         ("\N{PARTIAL DIFFERENTIAL} local derivative at gates", LOCAL),
     ]
-    spans = " \N{MIDDLE DOT} ".join(f'<tspan fill="{c}">{text}</tspan>' for text, c in told)
-    return f'<text class="legend" x="8" y="{y:.1f}">{spans}</text>'
+    return [told, [(picture.note, GRADIENT)]] if picture.note else [told]
+
+
+def size_of(picture: Picture, layout: Layout) -> tuple[float, float]:
+    """Give the width and height of a picture with its legend."""
+    rows = legend(picture)
+    letters = max(sum(len(text) + len(BETWEEN) for text, _ in row) for row in rows)
+    return max(layout.width, _SMALL_LETTER * letters + 16), layout.height + LINE * len(rows)
+
+
+def _legend(picture: Picture, layout: Layout) -> list[str]:
+    lines, y = [], layout.height + 6
+    for row in legend(picture):
+        spans = BETWEEN.join(f'<tspan fill="{c}">{_said(text)}</tspan>' for text, c in row)
+        lines.append(f'<text class="legend" x="8" y="{y:.1f}">{spans}</text>')
+        y += LINE
+    return lines
+
+
+def _said(text: str) -> str:
+    return escape(_CONTROLS.sub("\N{REPLACEMENT CHARACTER}", text))
 
 
 def _text(x: float, y: float, text: str, kind: str = "") -> str:
-    text = _CONTROLS.sub("\N{REPLACEMENT CHARACTER}", text)
     name = f' class="{kind}"' if kind else ""
-    return f'<text{name} x="{x:.1f}" y="{y:.1f}">{escape(text)}</text>'
+    return f'<text{name} x="{x:.1f}" y="{y:.1f}">{_said(text)}</text>'
