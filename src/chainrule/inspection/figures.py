@@ -136,11 +136,20 @@ def figure_png(figure: Any) -> bytes:
     >>> figure_png(new_figure(2, 1))[1:4]
     b'PNG'
     """
+    return figure_bytes(figure, "png")
+
+
+def figure_bytes(figure: Any, form: str) -> bytes:
+    """Give a figure as a file of this form, such as png, svg, pdf.
+
+    >>> figure_bytes(new_figure(2, 1), "pdf")[:4]
+    b'%PDF'
+    """
     buffer = io.BytesIO()
     with warnings.catch_warnings():
         # a font without the characters of a class's name draws boxes, and that is all
         warnings.filterwarnings("ignore", "Glyph .* missing from", UserWarning)
-        figure.savefig(buffer, format="png")
+        figure.savefig(buffer, format=form)
     return buffer.getvalue()
 
 

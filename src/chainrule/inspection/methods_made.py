@@ -50,29 +50,32 @@ def _patches(at: Look) -> Any:
 
 
 def _maximisation(at: Look) -> Any:
-    layer = _layer(at)
-    images, _ = at.some(1) if at.image is None else (at.plain(at.picture), None)
-    units = _units(at, layer, images)
+    """Make an image for each unit, from noise on or from the picture on."""
+    layer, size = _layer(at), at.made_size
+    units = _units(at, layer, np.zeros((1, *size), np.float32))
+    given: dict[str, Any] = {"start": at.start, "mean": at.mean, "std": at.std}
     made = [
-        activation_maximization(
-            at.model, layer, unit, images.shape[1:], jitter=4, blur=0.5, mean=at.mean, std=at.std
-        ).image
+        activation_maximization(at.model, layer, unit, size, jitter=4, blur=0.5, **given).image
         for unit in units
     ]
     said = f"unit {units[0]}" if len(units) == 1 else f"units {units[0]} to {units[-1]}"
-    return image_figure(image_grid(made), f"made to excite layer {layer!r}: {said}")
+    title = f"made to excite layer {layer!r}{_from_what(at)}: {said}"
+    return image_figure(image_grid(made), title)
 
 
 def _class_image(at: Look) -> Any:
-    images, _ = at.some(1) if at.image is None else (at.plain(at.picture), None)
+    """Make an image for each class, from noise on or from the picture on."""
     wanted = list(range(len(at.classes)))[:10] if at.target is None else [at.target]
     if not wanted:
         raise DataError("class-image needs a target: the network's classes have no names here")
-    made = [
-        class_image(at.model, k, images.shape[1:], mean=at.mean, std=at.std).image for k in wanted
-    ]
+    given: dict[str, Any] = {"start": at.start, "mean": at.mean, "std": at.std}
+    made = [class_image(at.model, k, at.made_size, **given).image for k in wanted]
     names = [at.classes[k] if k < len(at.classes) else str(k) for k in wanted]
-    return image_figure(image_grid(made), f"made for {', '.join(names)}")
+    return image_figure(image_grid(made), f"made for {', '.join(names)}{_from_what(at)}")
+
+
+def _from_what(at: Look) -> str:
+    return "" if at.image is None else ", begun with the picture"
 
 
 def _dream(at: Look) -> Any:
@@ -160,9 +163,15 @@ MADE: dict[str, Method] = {
         units=True,
     ),
     "activation-maximization": Method(
-        _maximisation, "images made to excite units", image=Use.MAY, layer=Use.MUST, units=True
+        _maximisation,
+        "images made to excite units, from a picture on if one is given",
+        image=Use.MAY,
+        layer=Use.MUST,
+        units=True,
     ),
-    "class-image": Method(_class_image, "images made for classes", image=Use.MAY),
+    "class-image": Method(
+        _class_image, "images made for classes, from a picture on if one is given", image=Use.MAY
+    ),
     "deep-dream": Method(
         _dream, "a picture changed until a layer answers", layer=Use.MUST, units=True, painted=True
     ),
