@@ -56,8 +56,7 @@ def image_figure(image: Any, title: str = "", scale: float | None = None) -> Any
         interpolation="nearest",
     )
     axes.set_axis_off()
-    if title:
-        axes.set_title("\n".join(lines), parse_math=False)
+    plain_title(axes, "\n".join(lines))
     return figure
 
 
@@ -98,6 +97,7 @@ def embedding_figure(
         expect(present[0] >= 0 and present[-1] < len(classes), asked, rule, names=len(classes))
     figure = new_figure(7.0, 5.4)
     axes = figure.subplots()
+    named: list[tuple[Any, str]] = []
     dots = {"s": 14 if len(p) < 1000 else 5, "linewidths": 0}
     if len(present) > _COLOURS:
         figure.colorbar(axes.scatter(p[:, 0], p[:, 1], c=t, cmap="turbo", **dots), label="class")
@@ -107,15 +107,38 @@ def embedding_figure(
         for k, number in enumerate(present):
             rows = t == number
             name = str(number) if classes is None else classes[int(number)]
-            label = f"{name} ({int(rows.sum())})".lstrip("_")
-            axes.scatter(p[rows, 0], p[rows, 1], color=colours[order[k]], label=label, **dots)
-        figure.legend(loc="outside right center", frameon=False, markerscale=2)
+            drawn = axes.scatter(p[rows, 0], p[rows, 1], color=colours[order[k]], **dots)
+            named.append((drawn, f"{name} ({int(rows.sum())})"))
+        plain_legend(figure, named, loc="outside right center", frameon=False, markerscale=2)
     axes.set_xticks([])
     axes.set_yticks([])
     axes.set_aspect("equal", adjustable="datalim")
-    if title:
-        axes.set_title(title, parse_math=False)
+    plain_title(axes, title)
     return figure
+
+
+def plain_title(where: Any, title: str, **options: Any) -> None:
+    """Write a title over axes or a figure, letter by letter: $ begins no formula in it."""
+    if title:
+        write = getattr(where, "suptitle", None) or where.set_title
+        write(title, parse_math=False, **options)
+
+
+def plain_legend(figure: Any, named: Sequence[tuple[Any, str]], **options: Any) -> Any:
+    """Give a figure a legend of artists and their names, written letter by letter.
+
+    In matplotlib's own a name that begins with _ is left out, and $...$ is a formula, or an error.
+
+    >>> figure = new_figure(2, 1)
+    >>> (line,) = figure.subplots().plot([0, 1])
+    >>> [text.get_text() for text in plain_legend(figure, [(line, "_$a")]).get_texts()]
+    ['_$a']
+    """
+    legend = figure.legend([artist for artist, _ in named], ["." for _ in named], **options)
+    for text, (_, name) in zip(legend.get_texts(), named, strict=True):
+        text.set_parse_math(False)
+        text.set_text(name)
+    return legend
 
 
 def new_figure(width: float, height: float, dpi: int = 110) -> Any:

@@ -8,7 +8,7 @@ import numpy as np
 
 from chainrule.engine.op import Array
 from chainrule.errors import DataError, expect
-from chainrule.inspection.figures import new_figure
+from chainrule.inspection.figures import new_figure, plain_title
 
 _BRIGHTEST = 99.5  # the percentile that has the strongest colour: single pixels must not rule it
 _SIGNED, _UNSIGNED = "RdBu_r", "inferno"
@@ -53,8 +53,7 @@ def show_attribution(image: Any, map: Any, title: str = "") -> Any:
     for axes, name in ((left, "image"), (middle, "map"), (right, "both")):
         axes.set_title(name, fontsize="medium")
         axes.set_axis_off()
-    if title:
-        figure.suptitle(title, parse_math=False)
+    plain_title(figure, title)
     return figure
 
 
