@@ -1,9 +1,10 @@
-"""What users name - classes, optimisers, layers, titles - stands in figures letter by letter."""
+"""Figures: what users name stands in them letter by letter, and grids have numbers."""
 
 from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,14 @@ import pytest
 import chainrule as cr
 from chainrule import nn
 from chainrule.inspection import (
+    Look,
     embedding_figure,
     figure_png,
     figures,
+    grid_numbers,
     image_figure,
+    image_grid,
+    look,
     show_attribution,
 )
 
@@ -93,3 +98,74 @@ def test_the_legend_alone_would_fail(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(figures, "plain_legend", plain)
     with pytest.raises((AssertionError, ValueError)):
         test_names_are_what_they_are("embeddings")
+
+
+def ticks(figure: Any, axis: str) -> dict[str, float]:
+    """Each number beside a grid and where it stands."""
+    axes = figure.axes[0]
+    places, labels = getattr(axes, f"get_{axis}ticks")(), getattr(axes, f"get_{axis}ticklabels")()
+    return {label.get_text(): at for label, at in zip(labels, places, strict=True)}
+
+
+@pytest.mark.parametrize(
+    ("count", "size", "gap"), [(6, 5, 1), (16, 10, 2), (512, 7, 1), (9, 30, 0)]
+)
+def test_numbers_stand_at_their_rows_and_columns_and_beside_each_other(
+    count: int, size: int, gap: int
+) -> None:
+    tiles = [np.full((1, size, size), k / count) for k in range(count)]
+    rows, columns = grid_numbers(count)
+    grid = image_grid(tiles, gap=gap)
+    figure = image_figure(grid, rows=rows, columns=columns, gap=gap)
+    down, across = ticks(figure, "y"), ticks(figure, "x")
+    assert next(iter(down)) == "0"
+    assert next(iter(across)) == "+0"
+    for row, y in down.items():
+        for column, x in across.items():
+            number = int(row) + int(column)
+            if number < count:  # the place is the middle of that tile
+                for shift in (-size / 2 + 0.6, 0, size / 2 - 0.6):
+                    at = grid[0, round(y + shift), round(x + shift)]
+                    assert at == pytest.approx(number / count)
+    figure.canvas.draw()
+    for axis in ("x", "y"):
+        boxes = [
+            label.get_window_extent()
+            for label in getattr(figure.axes[0], f"get_{axis}ticklabels")()
+            if label.get_text()
+        ]
+        ends = sorted((box.x0, box.x1) if axis == "x" else (box.y0, box.y1) for box in boxes)
+        assert all(a[1] < b[0] for a, b in pairwise(ends)), f"{axis}: numbers overlap"
+
+
+def test_the_methods_number_their_units() -> None:
+    cr.manual_seed(0)
+    model = cr.create_model("lenet5")
+    image = np.random.default_rng(0).random((1, 1, 32, 32)).astype("f")
+    samples = np.repeat(image, 20, axis=0), np.arange(20)
+
+    def drawn(method: str, layer: str, **more: Any) -> Any:
+        at = Look(model, layer=layer, samples=lambda n: samples, size=(1, 32, 32), **more)
+        return look(method, at)
+
+    figure = drawn("activations", "conv2", image=image)
+    assert list(ticks(figure, "y")) == ["0", "4", "8", "12"]
+    assert list(ticks(figure, "x")) == ["+0", "+1", "+2", "+3"]
+    assert "number = row + column" in " ".join(figure.axes[0].get_title().split())
+    figure = drawn("filters", "conv2")  # sixteen of six channels
+    assert list(ticks(figure, "y")) == [str(k) for k in range(16)]
+    assert list(ticks(figure, "x")) == [str(k) for k in range(6)]
+    assert list(ticks(drawn("filters", "conv1"), "y")) == ["0", "3"]
+    assert list(ticks(drawn("top-patches", "conv1"), "y")) == [str(k) for k in range(6)]
+    assert not ticks(drawn("top-patches", "conv1"), "x")
+    made = drawn("activation-maximization", "conv1")
+    assert (list(ticks(made, "y")), list(ticks(made, "x"))) == (["0", "3"], ["+0", "+1", "+2"])
+    assert not ticks(drawn("activation-maximization", "conv1", target=4), "y")
+
+
+def test_wrong_numbers_of_a_grid() -> None:
+    for wrong in ((0,), (-1,), (4, 0)):
+        with pytest.raises(cr.ShapeError, match="of 1 or more"):
+            grid_numbers(*wrong)
+    with pytest.raises(cr.KindError, match="whole number"):
+        grid_numbers("a")  # type: ignore[arg-type]

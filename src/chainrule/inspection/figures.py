@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import io
+import math
 import textwrap
 import warnings
 from collections.abc import Sequence
@@ -16,6 +17,7 @@ from chainrule.engine.tensor import Tensor
 from chainrule.errors import DataError, ShapeError, expect, failure
 
 _LETTERS = 9  # of a title on an inch
+_SMALL = 7  # points of the letters beside a grid
 _COLOURS = 20  # how many classes have a colour of their own
 
 
@@ -30,11 +32,21 @@ def extra(module: str, what: str) -> Any:
         ) from error
 
 
-def image_figure(image: Any, title: str = "", scale: float | None = None) -> Any:
+def image_figure(
+    image: Any,
+    title: str = "",
+    scale: float | None = None,
+    *,
+    rows: Sequence[str] = (),
+    columns: Sequence[str] = (),
+    gap: int = 1,
+) -> Any:
     """Draw an image (C, H, W) of one or three channels from 0 to 1 as a matplotlib figure.
 
     A pixel of the image is a square of `scale` pixels, by default so many that it is readable.
-    `figure.savefig(path)` writes it.  Raises ShapeError for other shapes, DataError where
+    `figure.savefig(path)` writes it.  Of a grid of pictures, `gap` apart, `rows` and `columns` are
+    what stands beside each row and above each column, as `grid_numbers` gives it; every second or
+    third alone where all would not fit.  Raises ShapeError for other shapes, DataError where
     matplotlib is missing.
 
     >>> image_figure(np.zeros((3, 8, 8)), title="black").axes[0].get_title()
@@ -46,7 +58,10 @@ def image_figure(image: Any, title: str = "", scale: float | None = None) -> Any
     times = max(1, 480 // max(h, w)) if scale is None else scale
     high, wide = h * times / dpi, w * times / dpi
     lines = textwrap.wrap(title, max(20, int(max(wide, 2.0) * _LETTERS)))
-    figure = new_figure(max(wide, 2.0) + 0.2, max(high, 1.0) + 0.2 + 0.3 * len(lines), dpi)
+    letter, line = 0.65 * _SMALL / 72, 1.4 * _SMALL / 72  # inches that a small one takes
+    beside = letter * (max(map(len, rows), default=-1) + 1)
+    above = 0.3 * len(lines) + line * bool(columns)
+    figure = new_figure(max(wide, 2.0) + beside + 0.2, max(high, 1.0) + above + 0.2, dpi)
     axes = figure.subplots()
     axes.imshow(
         x if x.shape[2] > 1 else x[:, :, 0],
@@ -55,9 +70,30 @@ def image_figure(image: Any, title: str = "", scale: float | None = None) -> Any
         vmax=1.0,
         interpolation="nearest",
     )
-    axes.set_axis_off()
+    _number(axes, (rows, columns), gap, dpi / times)
     plain_title(axes, "\n".join(lines))
     return figure
+
+
+def _number(axes: Any, names: tuple[Sequence[str], Sequence[str]], gap: int, inch: float) -> None:
+    """Write names beside the rows and above the columns of a grid, as many as there is room for.
+
+    `inch` is how many of the image's pixels go on one.
+    """
+    (rows, columns), (bottom, right) = names, (axes.get_ylim()[0], axes.get_xlim()[1])
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+    axes.xaxis.tick_top()
+    axes.tick_params(length=0, pad=2)
+    wide = 0.65 * _SMALL / 72 * (max(map(len, columns), default=0) + 1)
+    for write, each, end, room in (
+        (axes.set_yticks, rows, bottom, 1.3 * _SMALL / 72),
+        (axes.set_xticks, columns, right, wide),
+    ):
+        pitch = (end + 0.5 + gap) / max(len(each), 1)
+        every = max(1, math.ceil(room * inch / pitch))
+        places = [(k + 0.5) * pitch - 0.5 - gap / 2 for k in range(0, len(each), every)]
+        write(places, list(each[::every]), fontsize=_SMALL, parse_math=False)
 
 
 def image_png(image: Any) -> bytes:

@@ -12,7 +12,7 @@ from chainrule.engine.op import Array
 from chainrule.engine.state import no_grad
 from chainrule.engine.tensor import Tensor
 from chainrule.errors import KindError, LabelError, failure
-from chainrule.inspection.canvas import Preparation, image_array, kind_of
+from chainrule.inspection.canvas import Preparation, counts, image_array, kind_of
 from chainrule.inspection.layers import find_layer
 from chainrule.inspection.reading import Reading, maps_of, unit_of
 from chainrule.nn.conv_transpose import ConvTranspose2d
@@ -39,7 +39,7 @@ def image_grid(
         raise failure("image_grid", rule, shapes=sorted(shapes))
     if any(a.dtype.kind != "f" for a in arrays):
         raise failure("image_grid", "images of floats", error=KindError, dtype=arrays[0].dtype)
-    across = math.ceil(math.sqrt(len(arrays))) if columns is None else columns
+    across = _across(len(arrays)) if columns is None else columns
     across = integer(across, "image_grid", "columns that are a whole number")
     space = integer(gap, "image_grid", "a gap that is a whole number")
     if across < 1 or space < 0:
@@ -52,6 +52,28 @@ def image_grid(
         top, left = k // across * (h + space), k % across * (w + space)
         grid[:, top : top + h, left : left + w] = array
     return grid
+
+
+def grid_numbers(count: int, columns: int | None = None) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Give numbers for the rows and columns of a grid: a picture's is the sum of its two.
+
+    `columns` is that of `image_grid`.  Gives what `image_figure` takes as `rows` and `columns`.
+    Raises KindError for what is no whole number, ShapeError for one below 1.
+
+    >>> grid_numbers(6)
+    (('0', '3'), ('+0', '+1', '+2'))
+    >>> grid_numbers(2, 2)
+    ((), ('0', '1'))
+    """
+    (n,) = counts("grid_numbers", count=count)
+    (across,) = counts("grid_numbers", columns=_across(n) if columns is None else columns)
+    if n <= across:
+        return (), tuple(str(k) for k in range(across))
+    return tuple(str(k) for k in range(0, n, across)), tuple(f"+{k}" for k in range(across))
+
+
+def _across(count: int) -> int:
+    return math.ceil(math.sqrt(count))
 
 
 def filter_grid(

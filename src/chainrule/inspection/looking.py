@@ -74,6 +74,18 @@ class Look:
         return self.plain(images), labels
 
     @property
+    def preparation(self) -> dict[str, Any]:
+        """Mean and deviation as the functions of this room take them; None where nothing is done.
+
+        >>> import chainrule as cr
+        >>> Look(cr.nn.ReLU()).preparation, Look(cr.nn.ReLU(), mean=np.ones(1)).preparation["mean"]
+        ({'mean': None, 'std': None}, array([1.]))
+        """
+        mean = None if np.ndim(self.mean) == 0 and self.mean == 0 else self.mean
+        std = None if np.ndim(self.std) == 0 and self.std == 1 else self.std
+        return {"mean": mean, "std": std}
+
+    @property
     def start(self) -> Array | None:
         """The image (C, H, W) from 0 to 1 with which one that is made begins; None for noise."""
         return None if self.image is None else self.plain(self.image)[0]
