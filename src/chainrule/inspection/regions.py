@@ -16,13 +16,14 @@ from typing import Any
 import numpy as np
 
 from chainrule.engine.op import Array
-from chainrule.engine.tensor import Tensor, as_tensor
+from chainrule.engine.tensor import Tensor
 from chainrule.errors import KindError, ShapeError, expect, failure
 from chainrule.inspection.cells import Cut, Cutter, Part
 from chainrule.inspection.plane_plots import regions_figure
 from chainrule.nn.module import Module
 from chainrule.nn.tracing import recorded
 
+_FARTHEST, _FAR = 1e8, 1e6  # an input, and one over the side of the plane
 _SAME = 1e-9  # maps that differ by less, relative to the terms of their sums, are one
 
 
@@ -68,7 +69,8 @@ class Cell:
     `polygon` (k, 2) are its corners in the plane's coordinates, counter-clockwise.  In it the
     network is `weight @ p + bias`, weight (out, 2), bias (out,), for p in the same coordinates.
     `pattern` has an array for each activation: 0 for units below their kink, 1 above (and so on
-    where there are several kinks).  Cells of the same `region` belong to one linear region.
+    where there are several kinks), and for max pooling which entry of each window is the largest.
+    Cells of the same `region` belong to one linear region.
     """
 
     polygon: Array
@@ -91,7 +93,10 @@ class Cell:
 
 @dataclass(frozen=True)
 class CutLayer:
-    """An activation: the path of its layer, how many units it has, Zaslavsky's bound of them."""
+    """An activation or max pooling: the path of its layer, how many units, Zaslavsky's bound.
+
+    A window's lines are those between each two of its entries.
+    """
 
     name: str
     units: int
@@ -160,13 +165,16 @@ def linear_regions(
     For a network of two inputs `plane` is the rectangle (x0, x1, y0, y1) of them.  For any other
     it is three inputs (origin, a, b), and the plane is origin + s (a - origin) + t (b - origin)
     for s and t in the rectangle `bounds`, (-0.25, 1.25, -0.25, 1.25) if left out.  Regions are
-    open: what has no area does not count, and what is thinner than 1e-9 of the rectangle has none.
+    open: what has no area does not count.  A kink that cuts off less than 1e-9 of the rectangle's
+    side is refused, since rounding may have made it, and below 1e-11 it is none; so is a plane so
+    large or so far away that float64 does not tell its points apart.
 
     The network is followed in evaluation mode and computed in float64.  It may be made of linear
     layers, convolutions, batch norm, average pooling, sums and reshaping, between ReLU, LeakyReLU,
-    ReLU6, Hardtanh and absolute values.  Raises KindError for other operations, naming them,
-    ShapeError for a plane that is none and for more cells than `limit`, and DataError for weights
-    that are not finite.
+    PReLU, ReLU6, Hardtanh, absolute values and max pooling, whose kinks are where two entries of a
+    window are equal.  Raises KindError for other operations, naming them, and for arguments of
+    another kind, ShapeError for a plane that is none or that is refused and for more cells than
+    `limit`, and DataError for weights that are not finite.
 
     Three lines in general position make 7 regions, Zaslavsky's bound:
 
@@ -203,8 +211,7 @@ def _plane(
     plane: Any, bounds: Sequence[float] | None
 ) -> tuple[tuple[float, float, float, float], Array, tuple[str, ...]]:
     """Give the rectangle, the inputs at three of its corners (3, ...), and the inputs' names."""
-    listed = plane if isinstance(plane, Sequence) else np.atleast_1d(as_tensor(plane).array)
-    given = [np.asarray(as_tensor(p).array, dtype=np.float64) for p in listed]
+    given = _points_of(plane)
     rule = "bounds (x0, x1, y0, y1), or three inputs of one shape (origin, a, b)"
     flat = len(given) == 4 and all(p.ndim == 0 for p in given)
     whole = len(given) == 3 and given[0].ndim > 0 and len({p.shape for p in given}) == 1
@@ -215,6 +222,7 @@ def _plane(
     x0, x1, y0, y1 = map(float, box)
     sound = all(np.isfinite([x0, x1, y0, y1])) and x0 < x1 and y0 < y1
     expect(sound, "linear_regions", rule, bounds=(x0, x1, y0, y1))
+    _near((x0, x1, y0, y1))
     corners = np.array([[x0, y0], [x1, y0], [x0, y1]])
     if flat:
         expect(bounds is None, "linear_regions", "bounds only beside three inputs", bounds=bounds)
@@ -224,8 +232,35 @@ def _plane(
     rule = "three inputs that are not on one line"
     finite = bool(np.isfinite(given).all())
     expect(finite and _rank(directions) == 2, "linear_regions", rule, error=ShapeError)
+    _near((x0, x1, y0, y1), float(np.abs(origin).max(initial=0.0)), np.abs(directions).max(axis=1))
     points = origin.ravel() + corners @ directions
     return (x0, x1, y0, y1), points.reshape(3, *origin.shape), ("origin", "a", "b")
+
+
+def _near(
+    box: tuple[float, float, float, float], offset: float = 0.0, scale: Any = (1.0, 1.0)
+) -> None:
+    """Refuse a plane on which float64 does not tell points apart finely enough."""
+    sides = np.array([box[1] - box[0], box[3] - box[2]]) * scale
+    reach = offset + float(np.sum(np.abs([max(-box[0], box[1]), max(-box[2], box[3])]) * scale))
+    fine = reach <= _FARTHEST and reach <= _FAR * float(sides.min())
+    rule = (
+        f"inputs of at most {_FARTHEST:.0e} on a plane at most {_FAR:.0e} times as far from 0 as "
+        "it is wide: float64 tells no finer cells apart"
+    )
+    hint = "take another piece of it, or scale the inputs and the first layer's weights"
+    expect(fine, "linear_regions", rule, hint=hint, bounds=box)
+
+
+def _points_of(plane: Any) -> list[Array]:
+    """Give what a plane is made of in float64: Python's numbers, arrays or tensors."""
+    listed = getattr(plane, "array", plane)
+    try:
+        parts = listed if isinstance(listed, Sequence) else np.atleast_1d(listed)
+        return [np.asarray(getattr(part, "array", part), dtype=np.float64) for part in parts]
+    except (TypeError, ValueError) as error:
+        rule = "a plane of numbers, arrays or tensors"
+        raise failure("linear_regions", rule, error=KindError, plane=plane) from error
 
 
 def _rank(directions: Array) -> int:
