@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from chainrule.engine.op import Array
-from chainrule.engine.tensor import Tensor
 from chainrule.errors import DataError, ShapeError, expect, failure
+from chainrule.inspection.given import counts, real, setting, several, text
 
 _LETTERS = 9  # of a title on an inch
 _SMALL = 7  # points of the letters beside a grid
@@ -52,12 +52,20 @@ def image_figure(
     >>> image_figure(np.zeros((3, 8, 8)), title="black").axes[0].get_title()
     'black'
     """
-    x = _shown("image_figure", image)
+    asked = "image_figure"
+    x = _shown(asked, image)
+    rows, columns = (
+        [text(asked, "a name in rows and columns", name) for name in several(asked, "names", names)]
+        for names in (rows, columns)
+    )
+    (gap,) = counts(asked, least=0, gap=gap)
+    if scale is not None:
+        setting(asked, 1e-3, 1e4, scale=scale)
     h, w = x.shape[:2]
     dpi = 110
     times = max(1, 480 // max(h, w)) if scale is None else scale
     high, wide = h * times / dpi, w * times / dpi
-    lines = textwrap.wrap(title, max(20, int(max(wide, 2.0) * _LETTERS)))
+    lines = textwrap.wrap(text(asked, "title", title), max(20, int(max(wide, 2.0) * _LETTERS)))
     letter, line = 0.65 * _SMALL / 72, 1.4 * _SMALL / 72  # inches that a small one takes
     beside = letter * (max(map(len, rows), default=-1) + 1)
     above = 0.3 * len(lines) + line * bool(columns)
@@ -124,13 +132,14 @@ def embedding_figure(
     ['cat (2)', 'dog (2)']
     """
     asked = "embedding_figure"
-    p, t = np.asarray(points), np.asarray(targets)
+    p, t = real(asked, "points", points), real(asked, "targets", targets)
     expect(p.ndim == 2 and p.shape[1] == 2, asked, "points (N, 2)", error=ShapeError, points=p)
     expect(t.shape == p.shape[:1], asked, f"a class for each of {len(p)} points", targets=t)
     present = np.unique(t)
-    if classes is not None and len(present):
+    names = None if classes is None else several(asked, "classes", classes)
+    if names is not None and len(present):
         rule = f"a name for class {present[-1]}"
-        expect(present[0] >= 0 and present[-1] < len(classes), asked, rule, names=len(classes))
+        expect(present[0] >= 0 and present[-1] < len(names), asked, rule, names=len(names))
     figure = new_figure(7.0, 5.4)
     axes = figure.subplots()
     named: list[tuple[Any, str]] = []
@@ -142,7 +151,7 @@ def embedding_figure(
         order = [*range(0, _COLOURS, 2), *range(1, _COLOURS, 2)]  # the strong colours first
         for k, number in enumerate(present):
             rows = t == number
-            name = str(number) if classes is None else classes[int(number)]
+            name = str(number) if names is None else str(names[int(number)])
             drawn = axes.scatter(p[rows, 0], p[rows, 1], color=colours[order[k]], **dots)
             named.append((drawn, f"{name} ({int(rows.sum())})"))
         plain_legend(figure, named, loc="outside right center", frameon=False, markerscale=2)
@@ -155,7 +164,7 @@ def embedding_figure(
 
 def plain_title(where: Any, title: str, **options: Any) -> None:
     """Write a title over axes or a figure, letter by letter: $ begins no formula in it."""
-    if title:
+    if text("plot", "title", title):
         write = getattr(where, "suptitle", None) or where.set_title
         write(title, parse_math=False, **options)
 
@@ -171,9 +180,9 @@ def plain_legend(figure: Any, named: Sequence[tuple[Any, str]], **options: Any) 
     ['_$a']
     """
     legend = figure.legend([artist for artist, _ in named], ["." for _ in named], **options)
-    for text, (_, name) in zip(legend.get_texts(), named, strict=True):
-        text.set_parse_math(False)
-        text.set_text(name)
+    for written, (_, name) in zip(legend.get_texts(), named, strict=True):
+        written.set_parse_math(False)
+        written.set_text(name)
     return legend
 
 
@@ -214,7 +223,7 @@ def figure_bytes(figure: Any, form: str) -> bytes:
 
 def _shown(asked: str, image: Any) -> Array:
     """Give an image as (H, W, C), from 0 to 1."""
-    x = np.asarray(image.array if isinstance(image, Tensor) else image)
+    x = real(asked, "an image", image)
     if x.ndim != 3 or x.shape[0] not in (1, 3) or x.size == 0:
         raise failure(asked, "an image (C, H, W) of 1 or 3 channels", image=x)
     if not np.isfinite(x).all():

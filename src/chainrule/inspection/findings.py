@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import asdict, dataclass
 
-from chainrule.inspection.canvas import setting
+from chainrule.inspection.given import setting
 from chainrule.inspection.history import History
 
 _DEPTH = 4  # layers from which on shallow and deep ones are compared
@@ -38,7 +38,8 @@ class Limits:
 
     def __post_init__(self) -> None:
         for name, value in asdict(self).items():
-            setting("limits", 0.0, **{name: value})
+            if not (isinstance(value, float) and value == math.inf):  # which finds nothing
+                setting("limits", 0.0, **{name: value})
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,8 @@ from chainrule.engine.op import Array
 from chainrule.engine.state import no_grad
 from chainrule.engine.tensor import Tensor
 from chainrule.errors import KindError, LabelError, failure
-from chainrule.inspection.canvas import Preparation, counts, image_array, kind_of
+from chainrule.inspection.canvas import Preparation, image_array, kind_of
+from chainrule.inspection.given import counts, real, setting, several
 from chainrule.inspection.layers import find_layer
 from chainrule.inspection.reading import Reading, maps_of, unit_of
 from chainrule.nn.conv_transpose import ConvTranspose2d
@@ -32,7 +33,9 @@ def image_grid(
     >>> image_grid(np.zeros((2, 1, 1, 2)), columns=2).tolist()
     [[[0.0, 0.0, 1.0, 0.0, 0.0]]]
     """
-    arrays = [np.asarray(x.array if isinstance(x, Tensor) else x) for x in images]
+    listed = images.array if isinstance(images, Tensor) else images
+    arrays = [real("image_grid", "images", x) for x in several("image_grid", "images", listed)]
+    setting("image_grid", -math.inf, background=background)
     shapes = {a.shape for a in arrays}
     if len(shapes) != 1 or len(next(iter(shapes))) != 3:
         rule = "images (N, C, H, W) of one size, at least one"
@@ -155,7 +158,7 @@ def activation_grid(
         y = Reading(asked, model, [layer])(prepare(x[None]))[layer]
     maps = maps_of(asked, layer, y)
     if units is not None:
-        maps = maps[[unit_of(asked, layer, y, unit) for unit in units]]
+        maps = maps[[unit_of(asked, layer, y, unit) for unit in several(asked, "units", units)]]
     axes = (1, 2) if each else None
     low, high = maps.min(axis=axes, keepdims=True), maps.max(axis=axes, keepdims=True)
     scaled = (maps - low) / np.where(high > low, high - low, 1)

@@ -14,8 +14,8 @@ from chainrule.engine.op import Array
 from chainrule.engine.tensor import Handle, Tensor
 from chainrule.errors import KindError, expect, failure
 from chainrule.inspection.activity import Activity, look, look_away, part, rms
-from chainrule.inspection.canvas import counts
 from chainrule.inspection.findings import Finding, Limits, find, told
+from chainrule.inspection.given import counts
 from chainrule.inspection.history import History, Measurement
 from chainrule.nn.activation import ReLU
 from chainrule.nn.conv import Conv2d

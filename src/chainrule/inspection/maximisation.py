@@ -19,17 +19,16 @@ from chainrule.inspection.canvas import (
     Picture,
     Preparation,
     Progress,
-    counts,
     drawn_shift,
     image_array,
     image_size,
     kind_of,
     noise,
     rolled,
-    setting,
     softened,
     stream,
 )
+from chainrule.inspection.given import counts, setting
 from chainrule.inspection.reading import Reading, activation_of, place_of, unit_of
 from chainrule.nn.module import Module
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from chainrule.errors import expect
 from chainrule.inspection.figures import new_figure, plain_legend, plain_title
+from chainrule.ops.arguments import integer
 
 if TYPE_CHECKING:
     from chainrule.inspection.regions import Regions
@@ -24,7 +25,8 @@ def regions_figure(found: Regions, output: int | None, title: str) -> Any:
     """Draw the regions; see `Regions.plot`."""
     outputs = len(found.cells[0].bias)
     rule = f"one of {outputs} outputs"
-    expect(output is None or 0 <= output < outputs, "plot", rule, output=output)
+    number = 0 if output is None else integer(output, "plot", "an output's number")
+    expect(0 <= number < outputs, "plot", rule, output=output)
     figure = new_figure(7.2, 6.2)
     axes = figure.subplots()
     if output is None:

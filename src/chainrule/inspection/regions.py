@@ -19,6 +19,7 @@ from chainrule.engine.op import Array
 from chainrule.engine.tensor import Tensor
 from chainrule.errors import KindError, ShapeError, expect, failure
 from chainrule.inspection.cells import Cut, Cutter, Part
+from chainrule.inspection.given import counts, real, row, several
 from chainrule.inspection.plane_plots import regions_figure
 from chainrule.nn.module import Module
 from chainrule.nn.tracing import recorded
@@ -31,28 +32,30 @@ def zaslavsky(units: int, dimensions: int = 2) -> int:
     """Give the most regions into which hyperplanes cut a space: the sum of C(units, s), s = 0..d.
 
     It is reached in general position: no two parallel, no three lines of a plane through one point.
-    Source: Zaslavsky, 1975.  Raises ShapeError for negative numbers.
+    Source: Zaslavsky, 1975.  Raises ShapeError for negative numbers, KindError for what is no whole
+    number.
 
     >>> zaslavsky(3), zaslavsky(3, 1), zaslavsky(3, 3)
     (7, 4, 8)
     """
-    fine = units >= 0 and dimensions >= 0
-    rule = "numbers that are not negative"
-    expect(fine, "zaslavsky", rule, units=units, dimensions=dimensions)
-    return sum(comb(units, s) for s in range(dimensions + 1))
+    n, d = counts("zaslavsky", least=0, units=units, dimensions=dimensions)
+    return sum(comb(n, s) for s in range(d + 1))
 
 
 def deep_bound(widths: Sequence[int], dimensions: int = 2) -> int:
     """Give the bound of Serra et al., 2018 (theorem 1) for ReLU layers of these widths in a row.
 
     It is Zaslavsky's for one layer.  For several it is at most the product of theirs: where few
-    units of a layer are active, what it passes on has fewer dimensions to be cut.
+    units of a layer are active, what it passes on has fewer dimensions to be cut.  Errors are those
+    of `zaslavsky`.
 
     >>> deep_bound([3]), deep_bound([3, 3]), deep_bound([8, 8]) == zaslavsky(8) ** 2
     (7, 40, True)
     """
-    ways = {dimensions: 1}  # how many cells have an image of so many dimensions
-    for n in widths:
+    (free,) = counts("deep_bound", least=0, dimensions=dimensions)
+    ways = {free: 1}  # how many cells have an image of so many dimensions
+    for width in several("deep_bound", "widths", widths):
+        (n,) = counts("deep_bound", least=0, width=width)
         found: dict[int, int] = {}
         for d, cells in ways.items():
             for idle in range(min(d, n) + 1):
@@ -188,10 +191,11 @@ def linear_regions(
     """
     if not isinstance(model, Module):
         raise failure("linear_regions", "a Module", error=KindError, model=type(model))
+    (most,) = counts("linear_regions", limit=limit)
     rectangle, points, marks = _plane(plane, bounds)
     dtype = next((p.dtype for p in model.parameters()), np.dtype(np.float32))
     graph = recorded("linear_regions", model, [Tensor(points.astype(dtype))])
-    cutter = Cutter(graph, points, limit)
+    cutter = Cutter(graph, points, most)
     parts = cutter.run()
     ends = [part.values[id(graph.outputs[0])] for part in parts]
     neighbours = _neighbours(parts, cutter.cuts)
@@ -216,7 +220,8 @@ def _plane(
     flat = len(given) == 4 and all(p.ndim == 0 for p in given)
     whole = len(given) == 3 and given[0].ndim > 0 and len({p.shape for p in given}) == 1
     expect(flat or whole, "linear_regions", rule, plane=plane)
-    box = given if flat else (-0.25, 1.25, -0.25, 1.25) if bounds is None else bounds
+    box: Any = given if flat else (-0.25, 1.25, -0.25, 1.25)
+    box = box if flat or bounds is None else row("linear_regions", "bounds", bounds)
     rule = "a rectangle x0 < x1, y0 < y1"
     expect(len(box) == 4, "linear_regions", rule, bounds=bounds)
     x0, x1, y0, y1 = map(float, box)
@@ -254,13 +259,9 @@ def _near(
 
 def _points_of(plane: Any) -> list[Array]:
     """Give what a plane is made of in float64: Python's numbers, arrays or tensors."""
-    listed = getattr(plane, "array", plane)
-    try:
-        parts = listed if isinstance(listed, Sequence) else np.atleast_1d(listed)
-        return [np.asarray(getattr(part, "array", part), dtype=np.float64) for part in parts]
-    except (TypeError, ValueError) as error:
-        rule = "a plane of numbers, arrays or tensors"
-        raise failure("linear_regions", rule, error=KindError, plane=plane) from error
+    many = isinstance(plane, Sequence) and not isinstance(plane, str | bytes)
+    parts = plane if many else np.atleast_1d(real("linear_regions", "a plane", plane))
+    return [real("linear_regions", "a plane", part).astype(np.float64) for part in parts]
 
 
 def _rank(directions: Array) -> int:

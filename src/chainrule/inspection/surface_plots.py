@@ -12,6 +12,7 @@ import numpy as np
 from chainrule.engine.op import Array
 from chainrule.formats.atomic import write_atomic
 from chainrule.inspection.figures import new_figure, plain_legend, plain_title
+from chainrule.inspection.given import text
 from chainrule.inspection.plane_plots import COLOURS
 
 if TYPE_CHECKING:
@@ -101,7 +102,7 @@ def _ground(race: Race, title: str) -> tuple[Any, Any]:
     axes.set_ylim(y0, y1)
     axes.set_xlabel("x")
     axes.set_ylabel("y")
-    plain_title(axes, title or surface.name)
+    plain_title(axes, text("plot", "title", title) or surface.name)
     plain = {"linestyle": "none", "color": "black", "markeredgecolor": "white", "zorder": 5}
     axes.plot(*surface.start, "o", label="start", markersize=9, **plain)
     if surface.minima:
