@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -187,6 +188,66 @@ def test_resuming_by_the_command_goes_on_watching(
     assert answer.code == 0, answer.err
     assert "health: nothing found" in answer.out
     assert steps_in(tmp_path / "run") == [1, 4, 7, 10]
+
+
+def test_a_recipe_can_ask_for_it_and_the_command_line_has_the_last_word(
+    run: Run, small_set: str, small_model: str, tmp_path: Path, often: None
+) -> None:
+    recipe = tmp_path / "watched.toml"
+    recipe.write_text(
+        f'model = "{small_model}"\ndata = "mnist"\ndata_dir = "{small_set}"\n'
+        "epochs = 3\nbatch_size = 8\nlr = 0.01\nhealth = true\n"
+    )
+    answer = run("train", "--recipe", recipe, "--out", tmp_path / "run")
+    assert answer.code == 0, answer.err
+    assert "health: nothing found\n" in answer.out
+    assert steps_in(tmp_path / "run") == [1, 4, 7, 10]
+    assert json.loads((tmp_path / "run" / "config.json").read_text())["train"]["health"] is True
+    answer = run("train", "--recipe", recipe, "--no-health", "--out", tmp_path / "plain")
+    assert answer.code == 0, answer.err
+    assert "health" not in answer.out
+    assert not (tmp_path / "plain" / "health.csv").exists()
+    assert bits(tmp_path / "plain") == bits(tmp_path / "run")
+    recipe.write_text(recipe.read_text().replace("true", '"yes"'))
+    answer = run("train", "--recipe", recipe, "--out", tmp_path / "wrong")
+    assert answer.code == 1
+    assert "watched.toml: training: expected a bool as health" in answer.err
+
+
+@pytest.mark.parametrize(("asked", "watched_on"), [([], True), (["--no-health"], False)])
+def test_a_run_whose_recipe_asks_for_it_goes_on_so(
+    run: Run,
+    small_config: TrainConfig,
+    tmp_path: Path,
+    often: None,
+    asked: list[str],
+    watched_on: bool,
+) -> None:
+    config = TrainConfig(**{**small_config.to_dict(), "health": True})
+    task = TrainTask(config, tmp_path / "run")
+    with pytest.raises(Kill):
+        task.run([KillAt(8, saved=6)])
+    assert not (tmp_path / "run" / "health.csv").exists()
+    answer = run("train", "--resume", tmp_path / "run", *asked)
+    assert answer.code == 0, answer.err
+    assert ("health: nothing found" in answer.out) == watched_on
+    assert (tmp_path / "run" / "health.csv").exists() == watched_on
+    if watched_on:
+        assert steps_in(tmp_path / "run") == [7, 10]
+
+
+def test_a_run_of_before_has_no_such_setting_and_can_be_watched_from_now_on(
+    run: Run, small_config: TrainConfig, tmp_path: Path, often: None
+) -> None:
+    with pytest.raises(Kill):
+        TrainTask(small_config, tmp_path / "run").run([KillAt(8, saved=6)])
+    path = tmp_path / "run" / "config.json"
+    config = json.loads(path.read_text())
+    del config["train"]["health"]
+    path.write_text(json.dumps(config))
+    answer = run("train", "--resume", tmp_path / "run", "--health")
+    assert answer.code == 0, answer.err
+    assert steps_in(tmp_path / "run") == [7, 10]
 
 
 @pytest.mark.parametrize("where", ["step", "findings", "close"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -39,12 +40,15 @@ def test_every_method(run: Run, trained: Path, name: str) -> None:
     method = METHODS[name]
     image = [] if method.image is Use.NO else ["digit.png"]
     layer = ["--layer", "conv2"] if method.layer is Use.MUST else []
-    style = ["--style", "digit.png", "--size", 32] if method.style is Use.MUST else []
+    style = ["--style", "digit.png"] if method.style is Use.MUST else []
     answer = run("look", name, "run", *image, *layer, *style)
     assert answer.code == 0, answer
     file = f"{'digit' if image else 'run'}-{name}.png"
     assert answer.out.splitlines()[-1] == f"saved in {file}"
     assert answer.out.startswith("digit.png: ") == bool(image)
+    sized = run("look", name, "run", *image, *layer, *style, "--size", 32, "-o", "x.png")
+    words = "32x32; leave it out" if method.painted else f"{name} paints on no picture"
+    fails(sized, 1, "--size: ", words)
     with Image.open(trained / file) as picture:
         assert min(picture.size) > 100
         assert len(picture.convert("L").getcolors()) > 10
@@ -100,6 +104,7 @@ def test_layers_and_targets(run: Run, trained: Path) -> None:
 
 def test_errors_say_what_there_is(run: Run, trained: Path) -> None:
     saliency = ("look", "saliency", "run", "digit.png")
+    (trained / "folder.png").mkdir()
     fails(run("look", "salency", "run", "digit.png"), 1, "among saliency,", "mean 'saliency'?")
     fails(run("look", "saliency", "absent", "digit.png"), 1, "absent: no such folder")
     fails(run("look", "saliency", "run", "absent.png"), 1, "absent.png: no such file")
@@ -111,8 +116,46 @@ def test_errors_say_what_there_is(run: Run, trained: Path) -> None:
     fails(run(*saliency, "--layer", "conv1", "--target", "6"), 1, "a target from 0 to 5")
     fails(run("look", "occlusion", "run", "digit.png", "--layer", "fc1"), 1, "takes no layer")
     fails(run("look", "grad-cam", "run", "digit.png", "--layer", "fc1"), 1, "take a convolution")
-    fails(run(*saliency, "--out", trained), 1, "this is a folder")
+    fails(run(*saliency, "--out", "folder.png"), 1, "this is a folder")
     assert not list(trained.glob("digit-*.png"))
+
+
+def test_the_file_is_looked_at_before_the_network(
+    run: Run, trained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("matplotlib", reason="figures are in the demo extra")
+
+    def load(*given: object, **options: object) -> None:
+        raise AssertionError("worked before it looked")
+
+    saliency = ("look", "saliency", "run", "digit.png")
+    with monkeypatch.context() as patched:
+        patched.setattr(looked, "Predictor", load)
+        fails(run(*saliency, "--out", "x.txt"), 1, "a file that ends in one of png, svg", "x.txt")
+        fails(run(*saliency, "--out", "plain"), 1, "a file that ends in one of png, svg")
+        fails(run(*saliency, "--out", "no/x.png"), 1, "there is no folder 'no'")
+    for name, begin in (("x.svg", b"<?xml"), ("x.pdf", b"%PDF"), ("x.jpg", b"\xff\xd8")):
+        assert run(*saliency, "--out", name).code == 0
+        assert (trained / name).read_bytes().startswith(begin)
+
+
+@pytest.mark.parametrize("name", ["class-image", "activation-maximization"])
+def test_images_are_made_from_the_picture_on(
+    run: Run, trained: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    pytest.importorskip("matplotlib", reason="figures are in the demo extra")
+    figures: list[Any] = []
+    monkeypatch.setattr(looked, "draw", lambda *given: figures.append(draw(*given)) or figures[-1])
+    more = ["--target", 3, *(["--layer", "conv1"] if METHODS[name].layer is Use.MUST else [])]
+    for image in (["digit.png"], []):
+        answer = run("look", name, "run", *image, *more, "--overwrite")
+        assert answer.code == 0, answer
+    titles = [figure.axes[0].get_title() for figure in figures]
+    begun = ["begun with the picture" in " ".join(title.split()) for title in titles]
+    assert begun == [True, False]
+    given, plain = (np.asarray(figure.axes[0].get_images()[0].get_array()) for figure in figures)
+    assert given.shape == plain.shape == (32, 32)
+    assert np.abs(given - plain).mean() > 0.005  # equal, if the picture were not used
 
 
 def test_samples_for_methods_that_want_many_images(trained: Path, small_set: str) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from chainrule.cli import circuit, race, regions
 from tests.cli.running import Run, fails
 
 pytest.importorskip("matplotlib", reason="plots are in the demo extra")
@@ -56,5 +57,30 @@ def test_wrong_options(run: Run, tmp_path: Path) -> None:
     fails(run("regions", "3", "-o", tmp_path / "a.xyz"), 1, "ends in one of", "png")
     fails(run("race", "--surface", "bill"), 1, "no surface is called 'bill'")
     fails(run("race", "--start", "99,0"), 1, "a start (x, y) in the plane")
-    fails(run("race", "-o", tmp_path / "no" / "a.png"), 1, "No such file")
+    fails(run("race", "-o", tmp_path / "no" / "a.png"), 1, "there is no folder", "make it first")
+    fails(run("race", "-o", tmp_path / "a.mp4"), 1, "ends in one of png, svg", "gif")
+    assert not list(tmp_path.iterdir())
     assert run("regions", "0").code == 2
+
+
+def test_where_nothing_can_be_written_is_told_before_the_work(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def work(*given: object, **options: object) -> None:
+        raise AssertionError("worked before it looked")
+
+    for module, name in ((regions, "linear_regions"), (race, "loss_surface"), (circuit, "drawn")):
+        monkeypatch.setattr(module, name, work)
+    (tmp_path / "file").write_text("")
+    (tmp_path / "folder.png").mkdir()
+    long = "a" * 250 + ".png"
+    for command in (("regions", 3), ("race",), ("circuit", "x+y", "x=1", "y=2")):
+        for path, words in (
+            (tmp_path / "a.txt", "a file that ends in one of"),
+            (tmp_path / "no" / "a.png", "there is no folder"),
+            (tmp_path / "file" / "a.png", "there is no folder"),
+            (tmp_path / "folder.png", "this is a folder"),
+            (tmp_path / long, "cannot be written (File name too long)"),
+        ):
+            fails(run(*command, "-o", path), 1, words)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder.png"]

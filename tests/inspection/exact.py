@@ -12,30 +12,80 @@ Map = tuple[Fraction, Fraction, Fraction]
 ZERO: Map = (Fraction(0), Fraction(0), Fraction(0))
 
 
+Step = tuple[str, Any, Any]
+"""("affine", weight, bias), ("bent", slope below 0 of each unit, None), ("max", windows, None)."""
+
+
 def count(layers: list[tuple[Any, Any]], box: tuple[int, int, int, int]) -> tuple[int, int]:
     """Count cells by pattern, and regions of one affine map; ReLU after all layers but the last."""
+    steps: list[Step] = []
+    for weight, bias in layers:
+        steps += [("affine", weight, bias), ("bent", [0] * len(bias), None)]
+    return count_steps(steps[:-1], box)
+
+
+def count_steps(steps: list[Step], box: tuple[int, int, int, int]) -> tuple[int, int]:
+    """Count cells by pattern, and regions of one affine map, of any steps in a row."""
     x0, x1, y0, y1 = map(Fraction, box)
     x, y = (Fraction(1), ZERO[1], ZERO[2]), (ZERO[0], Fraction(1), ZERO[2])
     cells: list[tuple[list[Point], list[Map]]] = [
         ([(x0, y0), (x1, y0), (x1, y1), (x0, y1)], [x, y])
     ]
-    for weight, bias in layers[:-1]:
-        cells = [
-            (part, [m if on else ZERO for m, on in zip(maps, pattern, strict=True)])
-            for polygon, before in cells
-            for maps in [affine(weight, bias, before)]
-            for part, pattern in parted(polygon, maps)
-        ]
-    ends = [(polygon, affine(*layers[-1], maps)) for polygon, maps in cells]
-    parent = list(range(len(ends)))
+    for kind, first, second in steps:
+        if kind == "affine":
+            cells = [(polygon, affine(first, second, maps)) for polygon, maps in cells]
+        elif kind == "bent":
+            cells = [
+                (part, bent(maps, pattern, first))
+                for polygon, maps in cells
+                for part, pattern in parted(polygon, maps)
+            ]
+        else:
+            cells = [each for polygon, maps in cells for each in pooled(polygon, maps, first)]
+    parent = list(range(len(cells)))
 
     def root(i: int) -> int:
         return i if parent[i] == i else root(parent[i])
 
-    for i, j in combinations(range(len(ends)), 2):
-        if ends[i][1] == ends[j][1] and root(i) != root(j) and touch(ends[i][0], ends[j][0]):
+    for i, j in combinations(range(len(cells)), 2):
+        if cells[i][1] == cells[j][1] and root(i) != root(j) and touch(cells[i][0], cells[j][0]):
             parent[root(i)] = root(j)
-    return len(ends), sum(parent[i] == i for i in range(len(ends)))
+    return len(cells), sum(parent[i] == i for i in range(len(cells)))
+
+
+def bent(maps: list[Map], pattern: list[bool], slopes: list[Any]) -> list[Map]:
+    """Affine maps as they are where they are above 0, else times a slope."""
+    found = []
+    for m, on, slope in zip(maps, pattern, slopes, strict=True):
+        factor = Fraction(1 if on else int(slope))
+        found.append((factor * m[0], factor * m[1], factor * m[2]))
+    return found
+
+
+def pooled(
+    polygon: list[Point], maps: list[Map], windows: list[list[int]]
+) -> list[tuple[list[Point], list[Map]]]:
+    """The parts of a polygon by which map of each window is the largest, and these maps.
+
+    A map wins where it is not below any other; of equal ones the first.
+    """
+    parts: list[tuple[list[Point], list[Map]]] = [(polygon, [])]
+    for window in windows:
+        found = []
+        distinct = list(dict.fromkeys(maps[i] for i in window))
+        for part, chosen in parts:
+            for own in distinct:
+                piece = part
+                for other in distinct:
+                    difference = (own[0] - other[0], own[1] - other[1], own[2] - other[2])
+                    if difference[:2] == (0, 0):
+                        piece = piece if difference[2] >= 0 else []
+                    elif piece:
+                        piece = clipped(piece, difference)
+                if piece and area(piece) > 0:
+                    found.append((piece, [*chosen, own]))
+        parts = found
+    return parts
 
 
 def affine(weight: Any, bias: Any, maps: list[Map]) -> list[Map]:

@@ -26,14 +26,58 @@ def test_dead_relus_by_biases_far_below_zero() -> None:
     assert kinds(watch) == {("dead-relu", "0")}
     (finding,) = watch.findings()
     assert finding.value == pytest.approx(18 / 24, abs=0.1)
-    for part in ("of the ReLUs after 0 are dead", "biases far below 0", "Try a smaller rate"):
+    for part in ("of the ReLUs after 0 are dead", "begin far below 0", "from the first step on"):
         assert part in finding.text
+    assert "rate" not in finding.text
     assert "dead-relu: " in watch.report()
 
 
 def test_dead_relus_by_a_huge_rate() -> None:
     watch = trained(he(stack(3, cr.nn.ReLU)), lr=10.0, steps=12)
     assert "dead-relu" in {kind for kind, _ in kinds(watch)}
+    (finding, *_) = [each for each in watch.findings() if each.kind == "dead-relu"]
+    assert "a step that was too large" in finding.text
+    assert "first step on" not in finding.text
+
+
+@pytest.mark.parametrize("lr", [0.01, 1.0])
+def test_dead_relus_by_the_initial_weights_of_a_deep_network_are_not_put_down_to_the_rate(
+    lr: float,
+) -> None:
+    watch = trained(stack(12, cr.nn.ReLU, width=64), lr=lr, steps=12)
+    found = [each for each in watch.findings() if each.kind == "dead-relu"]
+    assert found
+    for finding in found:
+        assert "initial weights are so small" in finding.text
+        assert "no rate mends it" in finding.text
+    assert not kinds(trained(he(stack(12, cr.nn.ReLU, width=64)), lr=0.01, steps=12))
+
+
+def test_a_layer_that_begins_dead_throughout_is_not_put_down_to_small_weights() -> None:
+    model = he(stack(8, cr.nn.ReLU))
+    with cr.no_grad():
+        model[8].bias.fill_(-1e4)
+    found = trained(model, steps=8).findings()
+    assert "8" in {finding.layer for finding in found}
+    for finding in found:
+        assert "all images get" not in finding.text
+        assert "biases begin far below 0" in finding.text
+
+
+def test_why_units_are_dead_is_known_after_a_training_goes_on() -> None:
+    rows = [Measurement(5, "0", "dead", 0.8), Measurement(5, "0", "never_active", 0.8)]
+    x, y = batch()
+    for known, word in ((rows, "from the first step on"), ([], "Try a smaller rate")):
+        model = stack(3, cr.nn.ReLU)
+        with cr.no_grad():
+            model[0].bias[:20] = -100.0
+        watch = cr.monitor(model, every=1)
+        watch.resume(known, 5)
+        for _ in range(6):
+            F.cross_entropy(model(cr.tensor(x)), cr.tensor(y)).backward()
+            rows_now = watch.step()
+        assert not [row for row in rows_now if row.measure == "never_active"]
+        assert word in next(f.text for f in watch.findings() if f.kind == "dead-relu")
 
 
 def test_nan_is_no_silence() -> None:

@@ -64,6 +64,34 @@ def arrays(*shapes: tuple[int, ...]) -> list[Array]:
 
 
 STATISTICS = cr.tensor(np.array([0.3, -0.2, 0.1], "f")), cr.tensor(np.array([1.5, 0.5, 1.0], "f"))
+
+
+class GuidedLid(cr.Function):
+    """ReLU6 that passes back what is positive where it is neither 0 nor 6."""
+
+    @staticmethod
+    def forward(ctx: Any, x: cr.Tensor) -> cr.Tensor:
+        ctx.save_for_backward(x)
+        return cr.tensor(np.clip(x.numpy(), 0, 6))
+
+    @staticmethod
+    def backward(ctx: Any, gy: cr.Tensor) -> cr.Tensor:
+        x = ctx.saved_tensors[0].numpy()
+        return cr.tensor(np.where((x > 0) & (x < 6), np.maximum(gy.numpy(), 0), 0).astype("f"))
+
+
+class DeconvLid(Deconv):
+    """ReLU6 that passes back what is positive."""
+
+    @staticmethod
+    def forward(ctx: Any, x: cr.Tensor) -> cr.Tensor:
+        return cr.tensor(np.clip(x.numpy(), 0, 6))
+
+
+def lidded(rectifier: Any, x: cr.Tensor) -> Any:
+    return (DeconvLid if rectifier == Deconv.apply else GuidedLid).apply(x)
+
+
 CASES: dict[str, tuple[Any, Any, list[tuple[int, ...]]]] = {
     "ReLU": (F.relu, lambda r, x: r(x), [(2, 3, 5, 4)]),
     "ConvReLU": (
@@ -87,12 +115,21 @@ CASES: dict[str, tuple[Any, Any, list[tuple[int, ...]]]] = {
         lambda r, x: F.max_pool2d(r(x), 3, 2, 1),
         [(2, 3, 7, 6)],
     ),
+    "Hardtanh from 0": (lambda x: F.relu6(8 * x), lambda r, x: lidded(r, 8 * x), [(2, 3, 5, 4)]),
+    "Hardtanh from -1": (F.hardtanh, lambda r, x: F.hardtanh(x), [(2, 3, 5, 4)]),
+    "Clamp from 0": (lambda x: x.clamp(min=0), lambda r, x: r(x), [(2, 3, 5, 4)]),
+    "Clamp from 0 to 6": (
+        lambda x: cr.clamp(8 * x, 0, 6),
+        lambda r, x: lidded(r, 8 * x),
+        [(2, 3, 5, 4)],
+    ),
+    "Clamp to 1": (lambda x: x.clamp(max=1), lambda r, x: x.clamp(max=1), [(2, 3, 5, 4)]),
 }
 
 
 def test_every_operation_with_a_relu_has_the_rule_and_a_case() -> None:
     rectifying = {name for name, op in OPS.items() if op.__module__ == "chainrule.ops.fused"}
-    assert {kind.__name__ for kind in MEMBERS} == {"ReLU", *rectifying}
+    assert {kind.__name__ for kind in MEMBERS} == {"ReLU", "Hardtanh", "Clamp", *rectifying}
     assert {name.split()[0] for name in CASES} == {kind.__name__ for kind in MEMBERS}
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import pickle
+from typing import Any
 
 import numpy as np
 import pytest
@@ -99,6 +101,69 @@ def test_evaluation_and_copies_and_failed_passes_are_not_measured() -> None:
     assert state.WATCHER.get() is None
 
 
+def hooks_of(model: Module) -> int:
+    return sum(len(m._forward_hooks) + len(m._forward_pre_hooks) for m in model.modules())
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model))])
+def test_a_copy_of_a_watched_network_is_not_watched(copied: Any) -> None:
+    model = stack(3, cr.nn.ReLU)
+    model.register_forward_hook(_Note())
+    before = hooks_of(model)
+    with cr.monitor(model, every=1) as watch:
+        armed = hooks_of(model)
+        assert armed > before == 1
+        twin = copied(model)
+        assert hooks_of(twin) == 1, "hooks of others are copied"
+        assert hooks_of(model) == armed
+        x = cr.tensor(batch()[0])
+        assert np.array_equal(twin(x).detach().array, model(x).detach().array)
+        model(x).sum().backward()
+        assert any(row.measure == "activation_rms" for row in watch.step())
+    assert hooks_of(model) == 1
+
+
+class _Note:
+    """A hook that is no monitor's."""
+
+    def __call__(self, *given: Any) -> None:
+        """Look on."""
+
+
+def test_two_monitors_of_one_network_both_measure_and_a_part_can_be_watched_alone() -> None:
+    model = stack(4, cr.nn.ReLU)
+    x = cr.tensor(batch()[0])
+    alone = cr.monitor(model, every=1)
+    model(x).sum().backward()
+    expected = alone.step()
+    alone.close()
+    inner = cr.nn.Sequential(*list(model)[:4])
+    whole = cr.nn.Sequential(inner, *list(model)[4:])
+    with cr.monitor(model, every=1) as one, cr.monitor(model, every=2) as other:
+        model(x)  # the first of a step's passes counts, for both
+        model(x).sum().backward()
+        assert (
+            one.step()
+            == other.step()
+            == [
+                row if row.measure != "gradient_rms" else row._replace(value=2 * row.value)
+                for row in expected
+            ]
+        )
+        assert one.step()
+        assert not other.step()
+    assert state.WATCHER.get() is None
+    model.zero_grad()
+    with cr.monitor(whole, every=1) as one, cr.monitor(inner, every=1) as other:
+        whole(x).sum().backward()
+        ours, theirs = (
+            {r.layer: r.value for r in w.step() if "rms" in r.measure} for w in (one, other)
+        )
+    assert state.WATCHER.get() is None
+    assert {f"0.{name}": value for name, value in theirs.items()}.items() <= ours.items()
+    assert len(ours) > len(theirs) > 3
+
+
 def test_whoever_captures_comes_first() -> None:
     model = stack(3, cr.nn.ReLU)
     watch = cr.monitor(model, every=1)
@@ -134,11 +199,24 @@ def test_going_on_gives_the_same_history() -> None:
 def test_wrong_use() -> None:
     with pytest.raises(KindError, match="a Module"):
         cr.monitor("lenet5")  # type: ignore[arg-type]
-    with pytest.raises(ShapeError, match="every of at least 1"):
+    with pytest.raises(ShapeError, match="every of 1 or more"):
         cr.monitor(cr.nn.Linear(1, 1), every=0)
+    for wrong in ({"every": "a"}, {"every": 2.5}, {"window": None}, {"window": True}):
+        with pytest.raises(KindError, match=r"monitor: expected (every|window) as a whole number"):
+            cr.monitor(cr.nn.Linear(1, 1), **wrong)  # type: ignore[arg-type]
+    with pytest.raises(KindError, match="limits that are Limits"):
+        cr.monitor(cr.nn.Linear(1, 1), limits=0.5)  # type: ignore[arg-type]
+    for share in ("a", None, True):
+        with pytest.raises(KindError, match="limits: expected a number as dead"):
+            Limits(dead=share)  # type: ignore[arg-type]
+    with pytest.raises(ShapeError, match="limits: expected dead of 0 or more"):
+        Limits(dead=-1.0)
     watch = cr.monitor(cr.nn.Linear(1, 1))
     with pytest.raises(ShapeError, match=r"before optimizer\.zero_grad\(\)"):
         watch.step()
+    for loss in ("a", cr.zeros(2), True):
+        with pytest.raises(KindError, match=r"monitor\.step: expected a loss that is a number"):
+            watch.step(loss)
 
 
 def test_limits_can_be_chosen() -> None:

@@ -281,7 +281,7 @@ def test_bounds() -> None:
     # 3 of 3 active (1 way) or 2 of 3 (3 ways): 7 each; 1 of 3 (3 ways): 4 in what is a line
     assert deep_bound([3, 3]) == 7 + 3 * 7 + 3 * 4
     assert deep_bound([20] * 40) < zaslavsky(20) ** 40 + 1  # at once
-    with pytest.raises(cr.ShapeError, match="not negative"):
+    with pytest.raises(cr.ShapeError, match="units of 0 or more"):
         zaslavsky(-1)
     narrow = cr.linear_regions(nn.Sequential(*random_net(3, 2, 1, 5), nn.ReLU()), (-9, 9, -9, 9))
     assert narrow.count <= narrow.bound == 7
@@ -402,7 +402,7 @@ def test_a_plane_through_three_images() -> None:
 
 def test_what_has_no_regions_is_refused_in_words() -> None:
     relu, linear = nn.ReLU(), nn.Linear(2, 2)
-    for wrong in (nn.Tanh(), nn.MaxPool1d(2), nn.Softmax(1), nn.GELU()):
+    for wrong in (nn.Tanh(), nn.LPPool1d(2, 2), nn.Softmax(1), nn.GELU()):
         with pytest.raises(cr.KindError, match=r"in layer '1' is none of them"):
             cr.linear_regions(nn.Sequential(linear, wrong), BOX)
     with pytest.raises(cr.KindError, match="a Module"):
@@ -421,6 +421,52 @@ def test_what_has_no_regions_is_refused_in_words() -> None:
         cr.linear_regions(relu, BOX, bounds=BOX)
     with pytest.raises(cr.ShapeError, match=r"at most 10 cells.*smaller plane"):
         cr.linear_regions(random_net(0, 2, 9, 1), BOX, limit=10)
+
+
+LINES = [[2, 1], [-3, 1], [-1, 1]]
+
+
+@pytest.mark.parametrize("size", [1e3, 1e7, 1e8, 1e9, 1e12, 1e15, 1e200])
+def test_large_and_far_planes_have_the_right_count_or_are_refused(size: float) -> None:
+    """Three lines around a triangle of a side of about 0.1, in the middle of the plane."""
+    for at in (0.0, size):
+        biases = [b - at * (u + v) for (u, v), b in zip(LINES, (8, -12, -4.5), strict=True)]
+        model = nn.Sequential(layer(LINES, biases), nn.ReLU())
+        half = 10 if at else size
+        box = (at - half, at + half) * 2
+        if size < 1e7 or (size == 1e7 and not at):
+            assert cr.linear_regions(model, box).count == 7
+        else:
+            with pytest.raises(cr.ShapeError, match=r"float64 tells no finer|x0 < x1"):
+                cr.linear_regions(model, box)
+
+
+def test_far_images_are_refused_too() -> None:
+    near = np.random.default_rng(0).random((3, 2))
+    model = random_net(0, 2, 4, 1)
+    assert cr.linear_regions(model, near).count > 1
+    for wrong in (near + 1e9, near * 1e9, 1e-8 * near + 1):
+        with pytest.raises(cr.ShapeError, match=r"float64 tells no finer|not on one line"):
+            cr.linear_regions(model, wrong)
+
+
+def test_a_plane_is_what_it_says_in_float64() -> None:
+    model = nn.Sequential(layer([[1, 0]], [-0.1]), nn.ReLU())
+    for box in ((0.1, 1.0, 0.0, 1.0), np.array([0.1, 1.0, 0.0, 1.0])):
+        found = cr.linear_regions(model, box)
+        assert found.bounds[0] == 0.1
+        assert found.count == 1  # in float32 0.1 lies beyond the kink
+
+
+def test_what_cannot_be_told_is_refused_and_not_counted_wrong() -> None:
+    # the kink cuts a corner off, of 3e-10 of the side: neither certain nor nothing
+    for part, expected in ((1e-15, 1), (3e-10, None), (1e-8, 2)):
+        model = nn.Sequential(layer([[1, 1]], [-2 + part]), nn.ReLU())
+        if expected is None:
+            with pytest.raises(cr.ShapeError, match=r"kink of unit 0 of layer '1'.*moved a little"):
+                cr.linear_regions(model, (0, 1, 0, 1))
+        else:
+            assert cr.linear_regions(model, (0, 1, 0, 1)).count == expected
 
 
 def test_a_layer_of_very_many_units_stops_at_the_limit_and_not_at_the_memorys() -> None:
@@ -511,6 +557,7 @@ def test_without_matplotlib_it_says_what_to_install(monkeypatch: pytest.MonkeyPa
 def test_the_grid_sees_a_lost_cell(monkeypatch: pytest.MonkeyPatch) -> None:
     """The checks above can fail: a cutter that overlooks narrow cells is caught."""
     monkeypatch.setattr(cutting, "_THIN", 0.05)
+    monkeypatch.setattr(cutting, "_SURE", 1.0)
     model = random_net(0, 2, 7, 4, 2)
     with pytest.raises(AssertionError):
         check_whole(cr.linear_regions(model, BOX), model)

@@ -137,7 +137,7 @@ def test_refusals_in_words() -> None:
     for plane in ((1, 0, 0, 1), (0, 1), (0, float("inf"), 0, 1)):
         with pytest.raises(cr.ShapeError, match="x0 < x1"):
             cr.loss_surface("beale", plane=plane)
-    with pytest.raises(cr.ShapeError, match="at least one step"):
+    with pytest.raises(cr.ShapeError, match="steps of 1 or more"):
         cr.loss_surface("beale", steps=0)
     with pytest.raises(cr.ShapeError, match="at least one optimiser"):
         cr.loss_surface("beale", {})
@@ -192,7 +192,7 @@ def test_animations_grow_and_keep_the_colours(tmp_path: Path) -> None:
     assert blue[-1] > blue[0] + 50  # and the path of SGD
     with pytest.raises(cr.DataError, match=r"written as \.gif"):
         race.animate(tmp_path / "race.mp4")
-    with pytest.raises(cr.ShapeError, match="two frames"):
+    with pytest.raises(cr.ShapeError, match="frames of 2 or more"):
         race.animate(path, frames=1)
 
 

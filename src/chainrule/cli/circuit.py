@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand
 
+from chainrule.cli.settings import check_output
 from chainrule.errors import DataError
 from chainrule.inspection.circuits import circuit as drawn
 from chainrule.inspection.circuits import read_value
@@ -31,6 +32,8 @@ Out = Annotated[
 ]
 Digits = Annotated[int, typer.Option(min=1, max=17, help="Digits of a number that count.")]
 
+ENDINGS = ("svg", "png", "dot", "gv")
+
 
 def circuit(
     expression: Expression, values: Values = None, out: Out = None, digits: Digits = 4
@@ -42,6 +45,8 @@ def circuit(
     are those of one number: sum(...) makes it of a matrix.  An expression may begin with a minus;
     one that is spelled like an option, -h or -o, stands after --.
     """
+    if out is not None:
+        check_output(out, ENDINGS)
     drawing = drawn(expression, _read(values or []), digits=digits)
     typer.echo(str(drawing))
     if out is not None:

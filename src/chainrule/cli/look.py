@@ -13,6 +13,7 @@ import typer
 
 from chainrule.cli.evaluate import Best
 from chainrule.cli.predict import Ink, InkOption
+from chainrule.cli.settings import check_picture, save_figure
 from chainrule.data.loader import DataLoader
 from chainrule.data.pictures import WHITE, read_picture
 from chainrule.data.sources import FRAMES, load_dataset
@@ -20,13 +21,12 @@ from chainrule.data.transforms import Normalize, Resize
 from chainrule.engine.op import Array
 from chainrule.engine.random import Generator
 from chainrule.errors import DataError
-from chainrule.formats.atomic import write_atomic
-from chainrule.inspection.figures import figure_png
 from chainrule.inspection.looking import Look
 from chainrule.inspection.methods import METHODS, find_method
 from chainrule.inspection.methods import look as draw
 from chainrule.training.using import Member, Predictor
 
+_LONGEST = 192  # side of a picture that is painted on, in pixels
 _LIST = "; ".join(f"{name}: {method.what}" for name, method in METHODS.items())
 
 Name = Annotated[str, typer.Argument(metavar="METHOD", help=f"How to look. {_LIST}.")]
@@ -50,14 +50,22 @@ Target = Annotated[
 Out = Annotated[
     Path | None,
     typer.Option(
-        *("--output", "-o", "--out"), metavar="PNG", help="The file to write; IMAGE-METHOD.png."
+        *("--output", "-o", "--out"),
+        metavar="FILE",
+        help="The picture to write, as .png, .svg, .pdf or .jpg; IMAGE-METHOD.png.",
     ),
 ]
 Style = Annotated[
     Path | None, typer.Option(metavar="IMAGE", help="The picture whose style is taken.")
 ]
 Size = Annotated[
-    int, typer.Option(min=16, help="Longest side of a picture that is painted on, in pixels.")
+    int | None,
+    typer.Option(
+        min=16,
+        help="Longest side of a picture that is painted on, in pixels (deep-dream, "
+        "style-transfer; not of digits).",
+        show_default=f"{_LONGEST}",
+    ),
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the file.")]
 
@@ -69,25 +77,26 @@ def look(
     layer: Layer = None,
     target: Target = None,
     style: Style = None,
-    size: Size = 192,
+    size: Size = None,
     out: Out = None,
     overwrite: Overwrite = False,
     ink: Ink = InkOption.AUTO,
     best: Best = False,
 ) -> None:
-    """Draw what a run's network looks at in a picture, or what its units know, as PNG.
+    """Draw what a run's network looks at in a picture, or what its units know.
 
     The picture goes the way of the run's own test images, as for `chainrule predict`, and is drawn
     as the network gets it; dreams and styles are painted on the picture itself.
     """
     entry = find_method(method)
     file = out or Path(f"{image.stem if image else run.name}-{method}.png")
-    if file.is_dir():
-        raise DataError(f"{file}: this is a folder; give the name of the file to write")
+    check_picture(file)
     if file.exists() and not overwrite:
         raise DataError(f"{file}: already there; take another name (--out), or --overwrite")
     predictor = Predictor(run, best=best)
     member = predictor.members[0]
+    if size is not None:
+        _check_size(method, entry.painted, member)
     x = None if image is None else _seen(predictor, member, image, ink)
     units = entry.units and layer is not None
     at = Look(
@@ -98,14 +107,26 @@ def look(
         None if target is None else _number(target, () if units else predictor.classes),
         _samples(member),
         *_scale(member),
+        size=member.config.shape,
     )
     if entry.painted and x is not None:
-        at = _painted(at, predictor, (image, style), size, ink)
-    figure = draw(method, at)
-    write_atomic(file, figure_png(figure))
+        at = _painted(at, predictor, (image, style), size or _LONGEST, ink)
+    save_figure(draw(method, at), file)
     if x is not None:
         typer.echo(f"{image}: {_answer(member, x)}")
     typer.echo(f"saved in {file}")
+
+
+def _check_size(method: str, painted: bool, member: Member) -> None:
+    """Refuse a size that would change nothing."""
+    if not painted:
+        raise DataError(f"--size: {method} paints on no picture; leave it out")
+    if member.config.train.data in FRAMES:
+        _, h, w = member.config.shape
+        raise DataError(
+            f"--size: this run reads digits, which are painted on as the network sees them, "
+            f"{h}x{w}; leave it out"
+        )
 
 
 def _seen(predictor: Predictor, member: Member, image: Path, ink: InkOption) -> Array:

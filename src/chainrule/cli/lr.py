@@ -9,6 +9,7 @@ import numpy as np
 import typer
 
 from chainrule.cli.options import with_config_options
+from chainrule.cli.settings import check_output
 from chainrule.cli.train import Model, Recipe, configuration
 from chainrule.formats.atomic import write_atomic
 from chainrule.training.finder import find_lr
@@ -36,6 +37,7 @@ def lr(
     Smith's range test (2015): the rate at which the loss falls most steeply is suggested, and the
     curve is drawn, to be looked at.
     """
+    check_output(plot, ["png"])
     prepared = Prepared(configuration(model, recipe, choices))
     curve = find_lr(
         prepared.model,

@@ -22,7 +22,7 @@ COMMANDS = {
     "lr": "Find a learning rate: a short training in which the rate grows from step to step.",
     "evaluate": "Measure a run's weights on its test images, or several runs' as one ensemble.",
     "predict": "Name the likeliest classes of pictures, with their probabilities.",
-    "look": "Draw what a run's network looks at in a picture, or what its units know, as PNG.",
+    "look": "Draw what a run's network looks at in a picture, or what its units know.",
     "models": "List the networks: name, images, parameters, published error, first line.",
     "summary": "Show a network's layers: shapes, memory, parameters, multiply-adds.",
     "info": "Tell of which network a file of weights is, its classes, and its tensors.",

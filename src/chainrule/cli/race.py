@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from chainrule.cli.settings import numbers, save_figure
+from chainrule.cli.settings import check_picture, numbers, save_figure
 from chainrule.inspection.surface import SURFACES, loss_surface
 
 On = Annotated[str, typer.Option("--surface", help=f"One of {', '.join(SURFACES)}.")]
@@ -29,6 +29,7 @@ def race(
     output: Output = Path("race.png"),
 ) -> None:
     """Race SGD, momentum, Nesterov, Adagrad, Adadelta, RMSprop and Adam over a surface."""
+    check_picture(output, "gif")
     found = loss_surface(
         surface,
         steps=steps or None,

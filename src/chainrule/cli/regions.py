@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from chainrule.cli.settings import numbers, save_figure
+from chainrule.cli.settings import check_picture, numbers, save_figure
 from chainrule.engine.creation import tensor
 from chainrule.engine.random import manual_seed
 from chainrule.errors import failure
@@ -53,6 +53,7 @@ def regions(
     if bool(units) == bool(line):
         hint = "chainrule regions 8 8, or chainrule regions --line 1,0,0 --line 0,1,0"
         raise failure("regions", "either units of layers or lines", hint=hint)
+    check_picture(output)
     network = _lines(line, slope) if line else _random(units or [], slope, seed)
     found = linear_regions(network, numbers("--plane", plane, 4))
     save_figure(found.plot(output=0 if values else None), output)

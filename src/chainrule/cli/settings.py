@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import ast
 import inspect
-import io
+import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from chainrule.errors import KindError, ShapeError, failure
-from chainrule.formats.atomic import write_atomic
+from chainrule.errors import DataError, KindError, ShapeError, failure
+from chainrule.formats.atomic import neighbour, write_atomic
+from chainrule.inspection.figures import figure_bytes, new_figure
 from chainrule.models.pattern import PatternNet, is_pattern
 from chainrule.models.registry import find
+
+PICTURES = ("png", "svg", "pdf", "jpg", "jpeg", "webp", "tif", "tiff", "eps", "ps", "svgz")
+"""Endings of files that matplotlib writes by itself, and that programs show."""
 
 
 def image_shape(model: str, text: str) -> tuple[int, int, int]:
@@ -73,16 +78,36 @@ def numbers(option: str, text: str, count: int) -> list[float]:
     return found
 
 
-def save_figure(figure: Any, path: Path) -> None:
-    """Write a matplotlib figure in the form that the file's name asks for, whole or not at all.
+def check_picture(path: Path, *more: str) -> None:
+    """Check, before the work, that a figure can be written here: `check_output` for `PICTURES`.
 
-    Raises KindError for an ending that matplotlib does not write.
+    `more` are further endings.  Raises DataError where matplotlib is missing, too.
     """
-    known = figure.canvas.get_supported_filetypes()
-    ending = path.suffix.lower().lstrip(".")
-    if ending not in known:
-        rule = f"a file that ends in one of {', '.join(sorted(known))}"
+    known = new_figure(1.0, 1.0).canvas.get_supported_filetypes()
+    check_output(path, [*(ending for ending in PICTURES if ending in known), *more])
+
+
+def check_output(path: Path, endings: Sequence[str] = ()) -> None:
+    """Check, before the work, that a file can be written here; an older one stays as it is.
+
+    Raises KindError for a name that ends in none of `endings`, DataError for a folder, for a file
+    in a folder that is not there, and where nothing can be written.
+    """
+    if endings and path.suffix.lower().lstrip(".") not in endings:
+        rule = f"a file that ends in one of {', '.join(endings)}"
         raise failure("--output", rule, error=KindError, output=str(path))
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format=ending)
-    write_atomic(path, buffer.getvalue())
+    if path.is_dir():
+        raise DataError(f"{path}: this is a folder; give the name of the file to write")
+    target = Path(os.path.realpath(path))
+    if not target.parent.is_dir():
+        raise DataError(f"{path}: there is no folder {str(path.parent)!r}; make it first")
+    try:
+        with neighbour(target) as trial, open(trial, "xb"):
+            pass
+    except OSError as error:
+        raise DataError(f"{path}: cannot be written ({error.strerror or error})") from error
+
+
+def save_figure(figure: Any, path: Path) -> None:
+    """Write a matplotlib figure in the form that the file's name asks for, whole or not at all."""
+    write_atomic(path, figure_bytes(figure, path.suffix.lower().lstrip(".")))

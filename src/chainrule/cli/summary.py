@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from chainrule.cli.settings import chosen, image_shape
+from chainrule.cli.settings import check_output, chosen, image_shape
 from chainrule.engine.device import device
 from chainrule.formats.atomic import write_atomic
 from chainrule.inspection.summary import summary as summarise
@@ -59,6 +59,8 @@ def summary(
 
     Nothing is allocated: the largest network takes a fraction of a second.
     """
+    if output is not None:
+        check_output(output)
     shape = image_shape(model, input)
     with device("meta"):
         network = create_model(model, classes or None, shape[0], **chosen(model, set, shape))

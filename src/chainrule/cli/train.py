@@ -48,14 +48,6 @@ Out = Annotated[
     typer.Option(help="Run folder.", show_default="runs/MODEL-DATA, numbered where taken"),
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the run in the folder.")]
-Health = Annotated[
-    bool,
-    typer.Option(
-        "--health",
-        help="Watch for dead ReLUs, saturation, vanishing gradients and the like: "
-        "health.csv, health.txt.",
-    ),
-]
 
 
 @with_config_options
@@ -67,7 +59,6 @@ def train(
     check: Check = False,
     download: Download = False,
     overwrite: Overwrite = False,
-    health: Health = False,
     **choices: Any,
 ) -> None:
     """Train a network and write a run folder: weights, configuration, metrics, plots.
@@ -78,8 +69,11 @@ def train(
     """
     if resume is not None:
         others = model or recipe or out or overwrite or check or download
-        task = _resumed(resume, chosen_fields(choices), others)
-        _train(task, health or (task.folder.path / HEALTH).exists())
+        given = chosen_fields(choices)
+        watch = given.pop("health", None)
+        task = _resumed(resume, given, others)
+        watched = task.config.health or (task.folder.path / HEALTH).exists()
+        _train(task, watched if watch is None else watch)
         return
     config = configuration(model, recipe, choices)
     with DownloadDisplay() as display:
@@ -88,7 +82,7 @@ def train(
             return
         target = out or _free_name(config, overwrite)
         task = TrainTask(config, target, overwrite, download, display)
-    _train(task, health)
+    _train(task, config.health)
 
 
 def configuration(model: str | None, named: str | None, choices: Mapping[str, Any]) -> TrainConfig:

@@ -8,7 +8,7 @@ from chainrule.inspection.figures import embedding_figure, figure_png, image_fig
 from chainrule.inspection.findings import Finding, Limits
 from chainrule.inspection.grad_cam import grad_cam, last_maps
 from chainrule.inspection.gradients import deconvnet, guided_backprop, saliency
-from chainrule.inspection.grids import activation_grid, filter_grid, image_grid
+from chainrule.inspection.grids import activation_grid, filter_grid, grid_numbers, image_grid
 from chainrule.inspection.health import Monitor, monitor
 from chainrule.inspection.history import Measurement
 from chainrule.inspection.integrated import IntegratedGradients, integrated_gradients
@@ -57,6 +57,7 @@ __all__ = [
     "find_layer",
     "grad_cam",
     "gram_matrix",
+    "grid_numbers",
     "guided_backprop",
     "image_figure",
     "image_grid",

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from chainrule.engine import state
 from chainrule.engine.finite import BLOCK
 from chainrule.engine.node import Node
 from chainrule.engine.op import Array, Op
@@ -49,6 +50,7 @@ class Activity:
         self._calls: dict[str, int] = {}
         self._silent: dict[str, Array] = {}  # passes since each unit was last above 0
         self._seen: dict[str, int] = {}  # passes in which the layer was seen
+        self.whole = True  # all measured passes from the first step on were seen
         self.silent: dict[str, float] = {}  # share of units that were 0 in the pass, not yet judged
 
     def begin(self, owners: Mapping[int, str]) -> None:
@@ -121,21 +123,23 @@ class Activity:
         values = part(y, _READ)
         self.values[name, "activation_rms"] = rms(values)
         if relu:
-            share = self._dead(name, part(y, _READ_UNITS), axis % y.ndim)
-            if share is not None:
-                self.values[name, "dead"] = share
+            self._count_dead(name, part(y, _READ_UNITS), axis % y.ndim)
         else:
             slope = 4 * values * (1 - values) if isinstance(op, Sigmoid) else 1 - values * values
             self._waiting[name] = float(np.count_nonzero(slope < _FLAT)) / max(values.size, 1)
 
-    def _dead(self, name: str, y: Array, axis: int) -> float | None:
-        """Give the share of units that were 0 for all of the last images; None before enough."""
+    def _count_dead(self, name: str, y: Array, axis: int) -> None:
+        """Note the share of units that were 0 for all of the last images, once there were enough.
+
+        And of those that never were anything else, so that no step of the training silenced them.
+        """
         if not y.size:
-            return None
+            return
         alive = ~(highest(y, axis) <= 0)  # what is NaN is not silent
         silent = self._silent.get(name)
         if silent is None or silent.shape != alive.shape:
             silent = self._silent[name] = np.zeros(alive.shape, np.int64)
+            self.whole &= name not in self._seen
             self._seen[name] = 0
         silent[alive] = 0
         silent[~alive] += 1
@@ -143,7 +147,42 @@ class Activity:
         needed = max(self.window, math.ceil(IMAGES / len(y)))
         dead = float(np.count_nonzero(silent >= needed)) / silent.size
         self.silent[name] = float(np.count_nonzero(silent)) / silent.size - dead
-        return None if self._seen[name] < needed else dead
+        if self._seen[name] >= needed:
+            self.values[name, "dead"] = dead
+            if self.whole:
+                never = np.count_nonzero(silent == self._seen[name])
+                self.values[name, "never_active"] = float(never) / silent.size
+
+
+class _Watchers:
+    """Who is told of every operation: several monitors may watch one pass."""
+
+    def __init__(self, each: Sequence[Callable[..., None]]) -> None:
+        self.each = tuple(each)
+
+    def __call__(self, op: Op, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> None:
+        for watcher in self.each:
+            watcher(op, inputs, outputs)
+
+
+def look(activity: Activity) -> None:
+    """Tell this activity, too, of every operation from now on, in this thread."""
+    state.WATCHER.set(_Watchers([*_watching(), activity]))
+
+
+def look_away(activity: Activity) -> None:
+    """Tell it no more."""
+    now = _watching()
+    if activity in now:
+        rest = [each for each in now if each is not activity]
+        state.WATCHER.set(_Watchers(rest) if rest else None)
+
+
+def _watching() -> tuple[Callable[..., None], ...]:
+    watcher = state.WATCHER.get()
+    if isinstance(watcher, _Watchers):
+        return watcher.each
+    return () if watcher is None else (watcher,)
 
 
 def _axis_of_units(op: Op, parameter: Tensor, y: Tensor) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence, Sized
+from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,9 +14,10 @@ from chainrule.engine.random import Generator
 from chainrule.engine.state import no_grad
 from chainrule.engine.tensor import Tensor, as_tensor
 from chainrule.errors import AnomalyError, DataError, KindError, failure
+from chainrule.inspection.given import real
 from chainrule.nn import functional as F
 from chainrule.nn.module import Module
-from chainrule.ops.arguments import int_tuple, integer
+from chainrule.ops.arguments import int_tuple
 
 Progress = Callable[[int, int, Mapping[str, float]], None]
 """Told of each step: which (from 1), of how many (0 where unknown), and the numbers of it."""
@@ -78,7 +79,7 @@ class Preparation:
 
 def _numbers(asked: str, name: str, given: Any, default: float, n: int, dtype: DType) -> Array:
     """Give one number a channel, (1, C, 1, 1)."""
-    values = np.asarray([default] * n if given is None else given, dtype=dtype)
+    values = real(asked, name, [default] * n if given is None else given).astype(dtype)
     rule = f"{name} with a finite number for each of {n} channels"
     if values.shape != (n,) or not np.isfinite(values).all():
         raise failure(asked, rule, **{name: given})
@@ -98,7 +99,7 @@ def image_array(asked: str, image: Any, dtype: DType) -> Array:
 
     Raises ShapeError for other axes, KindError for whole numbers, DataError for other values.
     """
-    array = np.asarray(image.array if isinstance(image, Tensor) else image)
+    array = real(asked, "an image", image)
     if array.ndim != 3 or 0 in array.shape:
         hint = "image.transpose(2, 0, 1) brings the channels to the front"
         hint = hint if array.ndim == 3 else "images[0] is the first of a batch"
@@ -140,28 +141,10 @@ def noise(
     return image
 
 
-def setting(asked: str, least: float, most: float = math.inf, **given: Any) -> None:
-    """Check numbers that a caller chose, by their names."""
-    for name, value in given.items():
-        if isinstance(value, bool) or not isinstance(value, int | float | np.number):
-            raise failure(asked, f"a number as {name}", error=KindError, **given)
-        if not least <= value <= most:
-            room = f"from {least:g} to {most:g}" if math.isfinite(most) else f"of {least:g} or more"
-            raise failure(asked, f"{name} {room}", **given)
-
-
-def counts(asked: str, *, least: int = 1, **given: Any) -> list[int]:
-    """Check what must be whole numbers, `least` or more, by their names."""
-    found = [integer(value, asked, f"{name} as a whole number") for name, value in given.items()]
-    for name, value in zip(given, found, strict=True):
-        if value < least:
-            facts: dict[str, Any] = {name: value}
-            raise failure(asked, f"{name} of {least} or more", **facts)
-    return found
-
-
-def length_of(batches: Any) -> int:
-    """Give how many batches there are; 0 where a walk does not know."""
+def length_of(asked: str, batches: Any) -> int:
+    """Give how many batches there are; 0 where a walk does not know, KindError for no walk."""
+    if not isinstance(batches, Iterable) or (isinstance(batches, np.ndarray) and not batches.ndim):
+        raise failure(asked, "batches to walk over", error=KindError, batches=batches)
     return len(batches) if isinstance(batches, Sized) else 0
 
 

@@ -15,16 +15,15 @@ from chainrule.inspection.canvas import (
     Picture,
     Preparation,
     Progress,
-    counts,
     drawn_shift,
     image_array,
     kind_of,
     resized,
     rolled,
-    setting,
     softened,
     stream,
 )
+from chainrule.inspection.given import counts, setting
 from chainrule.inspection.maximisation import uphill
 from chainrule.inspection.reading import Reading, unit_of
 from chainrule.nn.module import Module
@@ -73,7 +72,7 @@ def deep_dream(
     asked = "deep_dream"
     x = image_array(asked, image, kind_of(asked, model))
     several, count = counts(asked, octaves=octaves, steps=steps)
-    setting(asked, 0.0, step_size=step_size, blur=blur)
+    setting(asked, 0.0, step_size=step_size, blur=blur, scale=scale)
     expect(scale > 1, asked, "a scale above 1 from octave to octave", scale=scale)
     generator, prepare = stream(asked, seed), Preparation(asked, len(x), mean, std, x.dtype)
     (reach,) = counts(asked, least=0, jitter=jitter)

@@ -12,16 +12,9 @@ from chainrule.engine.op import Array
 from chainrule.engine.random import Generator
 from chainrule.engine.state import no_grad
 from chainrule.errors import DataError, KindError, ShapeError, expect, failure
-from chainrule.inspection.canvas import (
-    Preparation,
-    Progress,
-    counts,
-    kind_of,
-    length_of,
-    setting,
-    stream,
-)
+from chainrule.inspection.canvas import Preparation, Progress, kind_of, length_of, stream
 from chainrule.inspection.figures import extra
+from chainrule.inspection.given import counts, real, setting
 from chainrule.inspection.patches import image_batch
 from chainrule.inspection.reading import Reading
 from chainrule.nn.module import Module
@@ -60,7 +53,7 @@ def embeddings(
         hint = f"name a layer: {', '.join(names[-3:])}"
         raise failure(asked, "a model with embed(x)", error=KindError, hint=hint, model=type(model))
     read = None if layer is None else Reading(asked, model, [layer])
-    total = length_of(batches)
+    total = length_of(asked, batches)
     prepare: Preparation | None = None
     rows: list[Array] = []
     labels: list[Any] = []
@@ -135,7 +128,7 @@ def tsne(
 
 def _points(asked: str, points: Any) -> Array:
     """Give points as float64 (N, D), all finite."""
-    x = np.asarray(points, dtype=np.float64)
+    x = real(asked, "points", points).astype(np.float64)
     expect(x.ndim == 2 and x.size > 0, asked, "points (N, D)", error=ShapeError, points=x)
     if not np.isfinite(x).all():
         row = int(np.argmin(np.isfinite(x).all(axis=1)))

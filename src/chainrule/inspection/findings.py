@@ -5,14 +5,17 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
+from chainrule.inspection.given import setting
 from chainrule.inspection.history import History
 
 _DEPTH = 4  # layers from which on shallow and deep ones are compared
 _LASTING = 3  # samples over which a fault must last
 _LONG = 10  # samples after which a loss should have fallen
 _STARTED = 5  # samples after which weights should have moved
+_MOST = 0.8  # of the dead ReLUs of a layer
+_ALIKE = 0.03  # spread of scores, over their size, below which images are alike to a network
 
 
 @dataclass(frozen=True)
@@ -22,7 +25,8 @@ class Limits:
     `dead`: share of a layer's ReLUs.  `saturated`: share of a layer's values.  `depth`: factor
     between the gradients, or the values, of the first and the last third of the layers.
     `update_high`, `update_low`: the change of a step over the weight, about 1e-3 where all is
-    well.  `improvement`: the part by which the loss has to fall.
+    well.  `improvement`: the part by which the loss has to fall.  Raises KindError for what is no
+    number, ShapeError for one below 0.
     """
 
     dead: float = 0.5
@@ -31,6 +35,11 @@ class Limits:
     update_high: float = 0.1
     update_low: float = 1e-6
     improvement: float = 0.01
+
+    def __post_init__(self) -> None:
+        for name, value in asdict(self).items():
+            if not (isinstance(value, float) and value == math.inf):  # which finds nothing
+                setting("limits", 0.0, **{name: value})
 
 
 @dataclass(frozen=True)
@@ -99,13 +108,42 @@ def _dead(history: History, weights: Collection[str], limits: Limits) -> list[Fi
             text = (
                 f"{_percent(share)} of the ReLUs after {layer} are dead: they gave 0 for every "
                 "image of the last samples. Where the input of a ReLU is negative for all images "
-                "no gradient passes, so that the weights before it no longer learn. It comes from "
-                "biases far below 0 or from a step that was too large. Try a smaller rate, biases "
-                "that begin at 0 and He's initial weights, batch norm before the ReLU, or a leaky "
-                "ReLU."
+                "no gradient passes, so that the weights before it no longer learn. "
+                f"{_why_dead(history, layer, share)}"
             )
             found.append(Finding("dead-relu", layer, text, history.step, share))
     return found
+
+
+def _why_dead(history: History, layer: str, share: float) -> str:
+    """Say where dead ReLUs come from: from how the network began, or from its steps."""
+    if history.never_active.get(layer, 0.0) < _MOST * share:
+        return (
+            "It comes from a step that was too large, or from biases far below 0. Try a smaller "
+            "rate, biases that begin at 0 and He's initial weights, batch norm before the ReLU, or "
+            "a leaky ReLU."
+        )
+    if _spread(history) < _ALIKE and not _cut_off(history):
+        return (
+            "They were so from the first step on, and all images get nearly the same scores: the "
+            "initial weights are so small that the images' differences shrink from layer to layer, "
+            "until the biases alone decide, for all images alike. The initial weights of Linear "
+            "and Conv2d do so in networks of many layers; no rate mends it. Try He's "
+            "(cr.nn.init.kaiming_normal_) with biases that begin at 0, batch norm before the ReLU, "
+            "or shortcuts as in a ResNet."
+        )
+    return (
+        "They were so from the first step on, so that it is not the steps that did it: biases "
+        "begin far below 0, or the weights and the images' values do not fit each other. Try "
+        "biases that begin at 0 and He's initial weights, images of mean 0 and deviation 1, batch "
+        "norm before the ReLU, or a leaky ReLU."
+    )
+
+
+def _spread(history: History) -> float:
+    """Give how far the images' scores differ in the last samples, at most; infinity if unknown."""
+    found = [sample.get("score_spread", {}).get("", math.inf) for sample in history.samples]
+    return max(found, default=math.inf)
 
 
 def _saturated(history: History, weights: Collection[str], limits: Limits) -> list[Finding]:

@@ -49,9 +49,10 @@ def guided_backprop(
     """Go back to the pixels along what speaks for a class (Springenberg et al., 2014).
 
     It is the gradient of the score, but at each ReLU only its positive values go on, and only
-    where the ReLU's input was positive.  All other operations have their own gradients, smooth
-    activations too: without a ReLU it is the gradient.  Arguments, state and errors are those of
-    `saliency`.
+    where the ReLU's input was positive.  ReLU6 and `clamp(min=0)` count as ReLUs.  All other
+    operations have their own gradients, also those that rectify otherwise: leaky and smooth
+    activations, `maximum`, absolute values.  Without a ReLU it is the gradient.  Arguments, state
+    and errors are those of `saliency`.
 
     Returns (N, C, H, W), signed.
 
@@ -73,7 +74,8 @@ def deconvnet(
 
     Convolutions are transposed, max pooling puts a value where its maximum came from (unpooling by
     the switches), and each ReLU keeps what is positive of what comes from above, whatever its
-    input was.  Other operations have their own gradients.  With `layer` it begins there, with the
+    input was.  ReLU6 and `clamp(min=0)` count as ReLUs; other operations have their own gradients,
+    leaky activations and `maximum` too.  With `layer` it begins there, with the
     strongest value of channel `target` (None: the strongest of all channels), as in the paper.
     Arguments, state and errors are those of `saliency`.
 

@@ -13,6 +13,7 @@ from chainrule.engine.state import no_grad
 from chainrule.engine.tensor import Tensor
 from chainrule.errors import KindError, LabelError, failure
 from chainrule.inspection.canvas import Preparation, image_array, kind_of
+from chainrule.inspection.given import counts, real, setting, several
 from chainrule.inspection.layers import find_layer
 from chainrule.inspection.reading import Reading, maps_of, unit_of
 from chainrule.nn.conv_transpose import ConvTranspose2d
@@ -32,14 +33,16 @@ def image_grid(
     >>> image_grid(np.zeros((2, 1, 1, 2)), columns=2).tolist()
     [[[0.0, 0.0, 1.0, 0.0, 0.0]]]
     """
-    arrays = [np.asarray(x.array if isinstance(x, Tensor) else x) for x in images]
+    listed = images.array if isinstance(images, Tensor) else images
+    arrays = [real("image_grid", "images", x) for x in several("image_grid", "images", listed)]
+    setting("image_grid", -math.inf, background=background)
     shapes = {a.shape for a in arrays}
     if len(shapes) != 1 or len(next(iter(shapes))) != 3:
         rule = "images (N, C, H, W) of one size, at least one"
         raise failure("image_grid", rule, shapes=sorted(shapes))
     if any(a.dtype.kind != "f" for a in arrays):
         raise failure("image_grid", "images of floats", error=KindError, dtype=arrays[0].dtype)
-    across = math.ceil(math.sqrt(len(arrays))) if columns is None else columns
+    across = _across(len(arrays)) if columns is None else columns
     across = integer(across, "image_grid", "columns that are a whole number")
     space = integer(gap, "image_grid", "a gap that is a whole number")
     if across < 1 or space < 0:
@@ -52,6 +55,28 @@ def image_grid(
         top, left = k // across * (h + space), k % across * (w + space)
         grid[:, top : top + h, left : left + w] = array
     return grid
+
+
+def grid_numbers(count: int, columns: int | None = None) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Give numbers for the rows and columns of a grid: a picture's is the sum of its two.
+
+    `columns` is that of `image_grid`.  Gives what `image_figure` takes as `rows` and `columns`.
+    Raises KindError for what is no whole number, ShapeError for one below 1.
+
+    >>> grid_numbers(6)
+    (('0', '3'), ('+0', '+1', '+2'))
+    >>> grid_numbers(2, 2)
+    ((), ('0', '1'))
+    """
+    (n,) = counts("grid_numbers", count=count)
+    (across,) = counts("grid_numbers", columns=_across(n) if columns is None else columns)
+    if n <= across:
+        return (), tuple(str(k) for k in range(across))
+    return tuple(str(k) for k in range(0, n, across)), tuple(f"+{k}" for k in range(across))
+
+
+def _across(count: int) -> int:
+    return math.ceil(math.sqrt(count))
 
 
 def filter_grid(
@@ -133,7 +158,7 @@ def activation_grid(
         y = Reading(asked, model, [layer])(prepare(x[None]))[layer]
     maps = maps_of(asked, layer, y)
     if units is not None:
-        maps = maps[[unit_of(asked, layer, y, unit) for unit in units]]
+        maps = maps[[unit_of(asked, layer, y, unit) for unit in several(asked, "units", units)]]
     axes = (1, 2) if each else None
     low, high = maps.min(axis=axes, keepdims=True), maps.max(axis=axes, keepdims=True)
     scaled = (maps - low) / np.where(high > low, high - low, 1)

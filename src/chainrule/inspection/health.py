@@ -12,9 +12,10 @@ import numpy as np
 from chainrule.engine import state
 from chainrule.engine.op import Array
 from chainrule.engine.tensor import Handle, Tensor
-from chainrule.errors import KindError, ShapeError, expect, failure
-from chainrule.inspection.activity import Activity, part, rms
+from chainrule.errors import KindError, expect, failure
+from chainrule.inspection.activity import Activity, look, look_away, part, rms
 from chainrule.inspection.findings import Finding, Limits, find, told
+from chainrule.inspection.given import counts
 from chainrule.inspection.history import History, Measurement
 from chainrule.nn.activation import ReLU
 from chainrule.nn.conv import Conv2d
@@ -39,8 +40,10 @@ def monitor(
     zero.  Steps 1, 3, 7 and 15 are measured (of `every` up to 15 the first alone) and then one of
     `every`, with up to eight more in a row where half of a layer's ReLUs were 0 for a whole batch;
     on all others the network has no hook of it.  A ReLU is dead that was 0 for all images of
-    `window` measured steps.  The training is not changed by it, not in one bit.  See `Monitor` for
-    the measures.  Raises KindError for what is no Module, ShapeError for counts below 1.
+    `window` measured steps.  The training is not changed by it, not in one bit.  Several monitors
+    may watch one network; a copy of it, or one out of a pickle, is not watched.  See `Monitor` for
+    the measures.  Raises KindError for what is no Module, for counts that are no whole numbers and
+    for other limits, ShapeError for counts below 1.
 
     >>> import chainrule as cr
     >>> _ = cr.manual_seed(0)
@@ -57,14 +60,15 @@ def monitor(
     >>> [finding.kind for finding in watch.findings()]
     ['update-too-small']
     """
-    return Monitor(model, every, window, limits or Limits())
+    return Monitor(model, every, window, Limits() if limits is None else limits)
 
 
 class Monitor:
     """A network under watch; made by `monitor`.
 
     Measured are, by layer: `activation_rms`, the root mean square of what it gives (after its
-    activation); `dead`, the share of its ReLUs that were 0 for all images of the last samples;
+    activation); `dead`, the share of its ReLUs that were 0 for all images of the last samples, and
+    `never_active`, of those that were so from the first sample on;
     `saturated`, the share of values of a sigmoid or tanh, between layers, whose slope is below
     4 % of the steepest.  By parameter: `gradient_rms`; by weight: `update_ratio`, the norm of the
     step's change over that of the weight.  For the whole: `loss`, the mean since the last sample,
@@ -79,8 +83,9 @@ class Monitor:
     def __init__(self, model: Module, every: int, window: int, limits: Limits) -> None:
         if not isinstance(model, Module):
             raise failure("monitor", "a Module", error=KindError, model=type(model))
-        for name, value in (("every", every), ("window", window)):
-            expect(value >= 1, "monitor", f"{name} of at least 1", error=ShapeError, value=value)
+        if not isinstance(limits, Limits):
+            raise failure("monitor", "limits that are Limits", error=KindError, limits=limits)
+        every, window = counts("monitor", every=every, window=window)
         self.model, self.every, self.limits = model, every, limits
         self.history = History(max(window, 5))
         self.steps = 0
@@ -104,13 +109,14 @@ class Monitor:
     def step(self, loss: Any = None) -> list[Measurement]:
         """Follow a step of the optimiser; gives the measurements, if this one was measured.
 
-        `loss` is the step's, a tensor or a number.  Raises ShapeError (a ValueError) where no
-        parameter has a gradient.
+        `loss` is the step's, a tensor of one element or a number.  Raises KindError for any other
+        loss, ShapeError (a ValueError) where no parameter has a gradient.
         """
         expect(not self.closed, "monitor.step", "a monitor that is not closed")
+        number = None if loss is None else _loss_of(loss)
         self.steps += 1
-        if loss is not None:
-            self._losses.append(float(loss.item() if isinstance(loss, Tensor) else loss))
+        if number is not None:
+            self._losses.append(number)
         rows: list[Measurement] = []
         self._looked = bool(self._handles)
         if self._handles:
@@ -193,47 +199,36 @@ class Monitor:
             if name in weights
         }
         root = self.model
-        self._handles = [root.register_forward_pre_hook(self._enter)]
+        self._handles = [root.register_forward_pre_hook(_Hook(self._enter))]
         for path, module in self.model.named_modules():
             if path and not isinstance(module, _FUSED):
                 self._handles.append(module.register_forward_pre_hook(self._entering(path)))
-                self._handles.append(module.register_forward_hook(self._leaving))
-        self._handles.append(root.register_forward_hook(self._leave))
+                self._handles.append(module.register_forward_hook(_Hook(self._leaving)))
+        self._handles.append(root.register_forward_hook(_Hook(self._leave)))
 
     def _disarm(self) -> None:
         for handle in self._handles:
             handle.remove()
         self._handles = []
-        self._look_away()
-
-    def _look_away(self) -> None:
-        if state.WATCHER.get() is self._activity:
-            state.WATCHER.set(None)
+        look_away(self._activity)
 
     def _enter(self, module: Module, inputs: Any) -> None:
-        """Begin to watch: the first forward pass of the step with gradients, and the model's own.
-
-        A copy of the model has our hooks, too, but is not the model.
-        """
-        self._look_away()  # an error left the last pass early
-        other = state.WATCHER.get() is not None or state.TRACER.get() is not None
-        if module is not self.model or self._done or other or not state.GRAD.get():
+        """Begin to watch: the first forward pass of the step with gradients."""
+        look_away(self._activity)  # an error left the last pass early
+        if self._done or state.TRACER.get() is not None or not state.GRAD.get():
             return
         self._activity.begin(_owners(self.model))
         self._begun = True
-        state.WATCHER.set(self._activity)
+        look(self._activity)
 
     def _leave(self, module: Module, inputs: Any, output: Any) -> None:
-        if module is self.model and self._begun and not self._done:
+        if self._begun and not self._done:
             self._done = True
-            self._look_away()
+            look_away(self._activity)
             self._scores = _scores(output)
 
-    def _entering(self, path: str) -> Callable[..., None]:
-        def hook(module: Module, inputs: Any) -> None:
-            self._activity.path.append(path)
-
-        return hook
+    def _entering(self, path: str) -> _Hook:
+        return _Hook(lambda module, inputs: self._activity.path.append(path))
 
     def _leaving(self, module: Module, inputs: Any, output: Any) -> None:
         if self._activity.path:
@@ -272,11 +267,14 @@ class Monitor:
     def resume(self, rows: Iterable[Measurement], step: int) -> None:
         """Go on after `step` steps, with the measurements of the steps before.
 
-        Which ReLUs were silent is not among them: it is counted anew.
+        Which ReLUs were silent is not among them: it is counted anew.  Raises KindError for a
+        step that is no whole number, ShapeError for one below 0.
         """
+        (step,) = counts("monitor.resume", least=0, step=step)
         self._disarm()
         self.history.add(rows)
         self.steps = step
+        self._activity.whole = step == 0
         if self._due():
             self._arm()
 
@@ -296,6 +294,27 @@ class Monitor:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+
+class _Hook:
+    """A hook that stays with the network: a copy, or one out of a pickle, is not watched."""
+
+    copied = False
+
+    def __init__(self, call: Callable[..., None]) -> None:
+        self.call = call
+
+    def __call__(self, *given: Any) -> None:
+        self.call(*given)
+
+
+def _loss_of(loss: Any) -> float:
+    """Give a step's loss as a number; KindError for what is none."""
+    value = loss.item() if isinstance(loss, Tensor) and loss.numel() == 1 else loss
+    if isinstance(value, bool) or not isinstance(value, int | float | np.number):
+        rule = "a loss that is a number or a tensor of one element"
+        raise failure("monitor.step", rule, error=KindError, loss=loss)
+    return float(value)
 
 
 def _owners(model: Module) -> dict[int, str]:

@@ -34,6 +34,7 @@ class History:
         self.samples: deque[Sample] = deque(maxlen=window)
         self.first_losses: list[float] = []
         self.highest_update: dict[str, float] = {}
+        self.never_active: dict[str, float] = {}  # what was measured last
         self.count, self.step = 0, 0
 
     def add(self, rows: Iterable[Measurement]) -> None:
@@ -45,6 +46,8 @@ class History:
             self.samples[-1].setdefault(row.measure, {})[row.layer] = row.value
             if row.measure == "loss" and len(self.first_losses) < 3:
                 self.first_losses.append(row.value)
+            if row.measure == "never_active":
+                self.never_active[row.layer] = row.value
             if row.measure == "update_ratio":
                 before = self.highest_update.get(row.layer, 0.0)
                 self.highest_update[row.layer] = max(before, row.value)

@@ -9,7 +9,8 @@ import numpy as np
 from chainrule.engine.op import Array
 from chainrule.engine.state import enable_grad
 from chainrule.engine.tensor import Tensor
-from chainrule.errors import ShapeError, expect, failure
+from chainrule.errors import DataError, ShapeError, expect, failure
+from chainrule.inspection.given import counts, real, setting
 from chainrule.inspection.scores import (
     Target,
     as_images,
@@ -66,7 +67,7 @@ def integrated_gradients(
     `batch_size` points run at a time.
 
     Other arguments, state and errors are those of `saliency`; ShapeError also for a baseline that
-    does not broadcast.
+    does not broadcast and counts below 1, KindError for what is no number.
 
     >>> import numpy as np
     >>> import chainrule as cr
@@ -76,22 +77,25 @@ def integrated_gradients(
     """
     x = as_images(_NAME, model, images)
     begin = _baseline(baseline, x)
-    expect(1 <= steps <= most, _NAME, "1 <= steps <= most", steps=steps, most=most)
-    expect(batch_size >= 1, _NAME, "a batch_size of at least 1", batch_size=batch_size)
+    steps, most, batch_size = counts(_NAME, steps=steps, most=most, batch_size=batch_size)
+    expect(steps <= most, _NAME, "1 <= steps <= most", steps=steps, most=most)
+    if tolerance is not None:
+        setting(_NAME, 0.0, tolerance=tolerance)
     with evaluating(model):
         places = goals(_NAME, plain_scores(_NAME, model, x), target)
         ways = [
             _Way(model, b, image, int(place), batch_size).walk(steps, tolerance, most)
             for b, image, place in zip(begin, x, places, strict=True)
         ]
-    shares, difference, gap, counts = zip(*ways, strict=True)
+    shares, difference, gap, pieces = zip(*ways, strict=True)
     return IntegratedGradients(
-        np.stack(shares).astype(x.dtype), np.array(difference), np.array(gap), np.array(counts)
+        np.stack(shares).astype(x.dtype), np.array(difference), np.array(gap), np.array(pieces)
     )
 
 
 def _baseline(baseline: Any, x: Array) -> Array:
-    given = np.asarray(0 if baseline is None else getattr(baseline, "array", baseline))
+    given = real(_NAME, "baseline", 0 if baseline is None else baseline)
+    expect(bool(np.isfinite(given).all()), _NAME, "a finite baseline", error=DataError)
     try:
         return np.broadcast_to(given.astype(x.dtype), x.shape)
     except ValueError:

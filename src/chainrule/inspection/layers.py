@@ -9,14 +9,15 @@ from typing import Any
 
 from chainrule.engine.tensor import Tensor
 from chainrule.errors import DataError, KindError, failure
+from chainrule.inspection.given import text
 from chainrule.nn.module import Module
 
 
 def find_layer(model: Module, name: str) -> Module:
     """Give a layer by its dotted name, as `named_modules` has it.
 
-    Raises KindError for a model that is no Module, and DataError for a name that no layer has,
-    with those that are near.
+    Raises KindError for a model that is no Module and a name that is no text, and DataError for a
+    name that no layer has, with those that are near.
 
     >>> import chainrule as cr
     >>> find_layer(cr.create_model("lenet5"), "conv2").kernel_size
@@ -24,6 +25,7 @@ def find_layer(model: Module, name: str) -> Module:
     """
     if not isinstance(model, Module):
         raise failure("find_layer", "a Module", error=KindError, model=type(model))
+    text("find_layer", "a layer's name", name)
     layers = dict(model.named_modules())
     if name in layers:
         return layers[name]

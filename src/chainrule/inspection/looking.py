@@ -31,8 +31,9 @@ class Look:
     `image` is (1, C, H, W) as the network sees it, `samples(n)` gives n images (n, C, H, W) of the
     data it was tested on and their labels, prepared likewise.  `photo` is the picture (C, H, W) in
     a size of its own and `style` a second one, both from 0 to 1; (x - mean) / std of a channel is
-    what the network sees of such pixels.  `target` is a class, or with a layer one of its units
-    where the method's entry says so.
+    what the network sees of such pixels.  `size` (C, H, W) is that of images which are made, where
+    no image is given; else that of the samples.  `target` is a class, or with a layer one of its
+    units where the method's entry says so.
     """
 
     model: Module
@@ -45,6 +46,7 @@ class Look:
     std: Array | float = 1.0
     photo: Array | None = None
     style: Array | None = None
+    size: tuple[int, int, int] | None = None
 
     @property
     def picture(self) -> Array:
@@ -70,6 +72,30 @@ class Look:
             raise DataError("there are no images of a data set to look at")
         images, labels = self.samples(count)
         return self.plain(images), labels
+
+    @property
+    def preparation(self) -> dict[str, Any]:
+        """Mean and deviation as the functions of this room take them; None where nothing is done.
+
+        >>> import chainrule as cr
+        >>> Look(cr.nn.ReLU()).preparation, Look(cr.nn.ReLU(), mean=np.ones(1)).preparation["mean"]
+        ({'mean': None, 'std': None}, array([1.]))
+        """
+        mean = None if np.ndim(self.mean) == 0 and self.mean == 0 else self.mean
+        std = None if np.ndim(self.std) == 0 and self.std == 1 else self.std
+        return {"mean": mean, "std": std}
+
+    @property
+    def start(self) -> Array | None:
+        """The image (C, H, W) from 0 to 1 with which one that is made begins; None for noise."""
+        return None if self.image is None else self.plain(self.image)[0]
+
+    @property
+    def made_size(self) -> tuple[int, ...]:
+        """The size (C, H, W) of an image to be made; DataError where nothing tells it."""
+        if self.image is not None:
+            return tuple(self.image.shape[1:])
+        return self.size or tuple(self.some(1)[0].shape[1:])
 
     def asked(self, layer: bool = True) -> str:
         """Say what is asked about: the target and its value, or the unit of the layer."""

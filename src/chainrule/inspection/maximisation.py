@@ -19,17 +19,16 @@ from chainrule.inspection.canvas import (
     Picture,
     Preparation,
     Progress,
-    counts,
     drawn_shift,
     image_array,
     image_size,
     kind_of,
     noise,
     rolled,
-    setting,
     softened,
     stream,
 )
+from chainrule.inspection.given import counts, setting
 from chainrule.inspection.reading import Reading, activation_of, place_of, unit_of
 from chainrule.nn.module import Module
 
@@ -128,6 +127,7 @@ def class_image(
     l2: float = 1e-3,
     blur: float = 0.5,
     jitter: int = 4,
+    start: Any = None,
     seed: int | Generator = 0,
     mean: Any = None,
     std: Any = None,
@@ -155,6 +155,7 @@ def class_image(
         l2=l2,
         blur=blur,
         jitter=jitter,
+        start=start,
         seed=seed,
         mean=mean,
         std=std,

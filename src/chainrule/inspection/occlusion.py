@@ -9,6 +9,7 @@ import numpy as np
 
 from chainrule.engine.op import Array
 from chainrule.errors import expect
+from chainrule.inspection.given import counts, real
 from chainrule.inspection.scores import Target, as_images, goals, plain_scores, values_at
 from chainrule.nn.module import Module
 from chainrule.nn.tracing import evaluating
@@ -46,7 +47,7 @@ def occlusion(
     """
     x = as_images("occlusion", model, images)
     windows, (height, width) = _windows(x.shape[2:], size, stride)
-    expect(batch_size >= 1, "occlusion", "a batch_size of at least 1", batch_size=batch_size)
+    (batch_size,) = counts("occlusion", batch_size=batch_size)
     cover = _cover(fill, (x.shape[1], height, width)).astype(x.dtype)
     lost = np.zeros((len(x), *x.shape[2:]))
     count = np.zeros(x.shape[2:])
@@ -93,7 +94,7 @@ def _windows(
 
 def _cover(fill: Any, shape: tuple[int, ...]) -> Array:
     """Give what lies on the image inside a window, (C, height, width)."""
-    given = np.asarray(fill.array if hasattr(fill, "array") else fill)
+    given = real("occlusion", "fill", fill)
     try:
         return np.broadcast_to(given, shape)
     except ValueError:

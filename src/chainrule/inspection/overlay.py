@@ -8,7 +8,8 @@ import numpy as np
 
 from chainrule.engine.op import Array
 from chainrule.errors import DataError, expect
-from chainrule.inspection.figures import new_figure
+from chainrule.inspection.figures import new_figure, plain_title
+from chainrule.inspection.given import real
 
 _BRIGHTEST = 99.5  # the percentile that has the strongest colour: single pixels must not rule it
 _SIGNED, _UNSIGNED = "RdBu_r", "inferno"
@@ -53,8 +54,7 @@ def show_attribution(image: Any, map: Any, title: str = "") -> Any:
     for axes, name in ((left, "image"), (middle, "map"), (right, "both")):
         axes.set_title(name, fontsize="medium")
         axes.set_axis_off()
-    if title:
-        figure.suptitle(title, parse_math=False)
+    plain_title(figure, title)
     return figure
 
 
@@ -75,7 +75,7 @@ def _coloured(axes: Any, values: Array, alpha: Array | None) -> Any:
 
 
 def _array(value: Any) -> Array:
-    return np.asarray(getattr(value, "array", value), dtype=np.float64)
+    return real("show_attribution", "a map", value).astype(np.float64)
 
 
 def _scale(values: Array) -> float:
@@ -91,7 +91,7 @@ def _around_grey(values: Array) -> Array:
 
 def _picture(image: Any) -> Array:
     """Give (H, W) or (H, W, 3) from 0 to 1."""
-    given = np.asarray(getattr(image, "array", image))
+    given = real("show_attribution", "an image", image)
     fits = given.ndim == 2 or (given.ndim == 3 and given.shape[0] in (1, 3))
     expect(fits and given.size > 0, "show_attribution", "an image (C, H, W), C = 1 or 3, or (H, W)",
            image=given)  # fmt: skip

@@ -13,8 +13,9 @@ from chainrule.engine.op import Array, DType
 from chainrule.engine.state import no_grad
 from chainrule.engine.tensor import Tensor
 from chainrule.errors import AnomalyError, DataError, KindError, failure
-from chainrule.inspection.canvas import Preparation, Progress, counts, kind_of, length_of
+from chainrule.inspection.canvas import Preparation, Progress, kind_of, length_of
 from chainrule.inspection.fields import Box, Field
+from chainrule.inspection.given import counts, several
 from chainrule.inspection.reading import Reading, unit_of
 from chainrule.nn.module import Module
 
@@ -69,9 +70,10 @@ def top_patches(
     """
     asked = "top_patches"
     kind, (most,) = kind_of(asked, model), counts(asked, count=count)
-    wanted = [units] if isinstance(units, int | np.integer) else list(units)
+    single = isinstance(units, int | np.integer)
+    wanted: list[Any] = [units] if single else several(asked, "units", units)
     best = _Best(asked, model, layer, wanted, most)
-    total = length_of(batches)
+    total = length_of(asked, batches)
     prepare: Preparation | None = None
     for done, batch in enumerate(batches, start=1):
         images, targets = image_batch(asked, batch, kind)

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from chainrule.errors import expect
-from chainrule.inspection.figures import new_figure
+from chainrule.inspection.figures import new_figure, plain_legend, plain_title
+from chainrule.ops.arguments import integer
 
 if TYPE_CHECKING:
     from chainrule.inspection.regions import Regions
@@ -24,7 +25,8 @@ def regions_figure(found: Regions, output: int | None, title: str) -> Any:
     """Draw the regions; see `Regions.plot`."""
     outputs = len(found.cells[0].bias)
     rule = f"one of {outputs} outputs"
-    expect(output is None or 0 <= output < outputs, "plot", rule, output=output)
+    number = 0 if output is None else integer(output, "plot", "an output's number")
+    expect(0 <= number < outputs, "plot", rule, output=output)
     figure = new_figure(7.2, 6.2)
     axes = figure.subplots()
     if output is None:
@@ -42,7 +44,7 @@ def regions_figure(found: Regions, output: int | None, title: str) -> Any:
     text = f"{found.count:,} linear {regions}, at most {found.bound:,} ({found.bound_name})"
     if found.affine_count != found.count:
         text += f"\n{found.affine_count:,} where neighbours of one affine map are joined"
-    axes.set_title(f"{title}\n{text}".strip(), fontsize="medium", parse_math=False)
+    plain_title(axes, f"{title}\n{text}".strip(), fontsize="medium")
     return figure
 
 
@@ -101,14 +103,15 @@ def _draw_kinks(axes: Any, found: Regions, halo: bool) -> None:
     effects = importlib.import_module("matplotlib.patheffects")
     many = len(found.cuts)
     thin = 0.5 if many > 2000 else 1.0 if many > 400 else 1.6
+    named: list[tuple[Any, str]] = []
     for number, layer in enumerate(found.layers):
         segments = [cut.ends for cut in found.cuts if cut.layer == number]
         units = len({cut.unit for cut in found.cuts if cut.layer == number})
         style: dict[str, Any] = {"colors": _INKS[number % 4], "linestyles": _LINES[number % 4]}
-        style["label"] = f"kinks of layer {layer.name!r}: {units} of {layer.units} units"
         lines = collections.LineCollection(segments, linewidths=thin, **style)
         if halo:
             lines.set_path_effects([effects.withStroke(linewidth=thin + 1.8, foreground="white")])
         axes.add_collection(lines)
-    if found.layers:
-        axes.get_figure().legend(loc="outside lower center", frameon=False)
+        named.append((lines, f"kinks of layer {layer.name!r}: {units} of {layer.units} units"))
+    if named:
+        plain_legend(axes.get_figure(), named, loc="outside lower center", frameon=False)

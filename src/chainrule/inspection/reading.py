@@ -8,6 +8,7 @@ from typing import Any
 from chainrule.engine.op import Array
 from chainrule.engine.tensor import Tensor
 from chainrule.errors import DataError, LabelError, ShapeError, failure
+from chainrule.inspection.given import several, text
 from chainrule.inspection.layers import find_layer, watching
 from chainrule.nn.module import Module
 from chainrule.nn.tracing import evaluating
@@ -33,9 +34,10 @@ class Reading:
     """
 
     def __init__(self, asked: str, model: Module, names: Sequence[str]) -> None:
-        if isinstance(names, str) or not names:
+        if isinstance(names, str) or not len(names):
             raise failure(asked, "a sequence of at least one layer's name", layers=names)
-        self.asked, self.model, self.names = asked, model, list(dict.fromkeys(names))
+        named = [text(asked, "a layer's name", name) for name in names]
+        self.asked, self.model, self.names = asked, model, list(dict.fromkeys(named))
         self.layers = {name: find_layer(model, name) for name in self.names}
         self.calls: dict[str, int] | None = None
 
@@ -106,7 +108,8 @@ def place_of(asked: str, layer: str, y: Tensor, position: Any) -> tuple[int, ...
     if position is None:
         return None
     size = y.shape[2:]
-    place = tuple(integer(p, asked, "a position of integers") for p in position)
+    listed = several(asked, "position", position)
+    place = tuple(integer(p, asked, "a position of integers") for p in listed)
     if len(place) != len(size) or not all(0 <= p < n for p, n in zip(place, size, strict=True)):
         rule = f"a position within the map {size} of layer {layer!r}"
         raise failure(asked, rule, error=LabelError, position=position)

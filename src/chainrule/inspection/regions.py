@@ -16,13 +16,15 @@ from typing import Any
 import numpy as np
 
 from chainrule.engine.op import Array
-from chainrule.engine.tensor import Tensor, as_tensor
+from chainrule.engine.tensor import Tensor
 from chainrule.errors import KindError, ShapeError, expect, failure
 from chainrule.inspection.cells import Cut, Cutter, Part
+from chainrule.inspection.given import counts, real, row, several
 from chainrule.inspection.plane_plots import regions_figure
 from chainrule.nn.module import Module
 from chainrule.nn.tracing import recorded
 
+_FARTHEST, _FAR = 1e8, 1e6  # an input, and one over the side of the plane
 _SAME = 1e-9  # maps that differ by less, relative to the terms of their sums, are one
 
 
@@ -30,28 +32,30 @@ def zaslavsky(units: int, dimensions: int = 2) -> int:
     """Give the most regions into which hyperplanes cut a space: the sum of C(units, s), s = 0..d.
 
     It is reached in general position: no two parallel, no three lines of a plane through one point.
-    Source: Zaslavsky, 1975.  Raises ShapeError for negative numbers.
+    Source: Zaslavsky, 1975.  Raises ShapeError for negative numbers, KindError for what is no whole
+    number.
 
     >>> zaslavsky(3), zaslavsky(3, 1), zaslavsky(3, 3)
     (7, 4, 8)
     """
-    fine = units >= 0 and dimensions >= 0
-    rule = "numbers that are not negative"
-    expect(fine, "zaslavsky", rule, units=units, dimensions=dimensions)
-    return sum(comb(units, s) for s in range(dimensions + 1))
+    n, d = counts("zaslavsky", least=0, units=units, dimensions=dimensions)
+    return sum(comb(n, s) for s in range(d + 1))
 
 
 def deep_bound(widths: Sequence[int], dimensions: int = 2) -> int:
     """Give the bound of Serra et al., 2018 (theorem 1) for ReLU layers of these widths in a row.
 
     It is Zaslavsky's for one layer.  For several it is at most the product of theirs: where few
-    units of a layer are active, what it passes on has fewer dimensions to be cut.
+    units of a layer are active, what it passes on has fewer dimensions to be cut.  Errors are those
+    of `zaslavsky`.
 
     >>> deep_bound([3]), deep_bound([3, 3]), deep_bound([8, 8]) == zaslavsky(8) ** 2
     (7, 40, True)
     """
-    ways = {dimensions: 1}  # how many cells have an image of so many dimensions
-    for n in widths:
+    (free,) = counts("deep_bound", least=0, dimensions=dimensions)
+    ways = {free: 1}  # how many cells have an image of so many dimensions
+    for width in several("deep_bound", "widths", widths):
+        (n,) = counts("deep_bound", least=0, width=width)
         found: dict[int, int] = {}
         for d, cells in ways.items():
             for idle in range(min(d, n) + 1):
@@ -68,7 +72,8 @@ class Cell:
     `polygon` (k, 2) are its corners in the plane's coordinates, counter-clockwise.  In it the
     network is `weight @ p + bias`, weight (out, 2), bias (out,), for p in the same coordinates.
     `pattern` has an array for each activation: 0 for units below their kink, 1 above (and so on
-    where there are several kinks).  Cells of the same `region` belong to one linear region.
+    where there are several kinks), and for max pooling which entry of each window is the largest.
+    Cells of the same `region` belong to one linear region.
     """
 
     polygon: Array
@@ -91,7 +96,10 @@ class Cell:
 
 @dataclass(frozen=True)
 class CutLayer:
-    """An activation: the path of its layer, how many units it has, Zaslavsky's bound of them."""
+    """An activation or max pooling: the path of its layer, how many units, Zaslavsky's bound.
+
+    A window's lines are those between each two of its entries.
+    """
 
     name: str
     units: int
@@ -160,13 +168,16 @@ def linear_regions(
     For a network of two inputs `plane` is the rectangle (x0, x1, y0, y1) of them.  For any other
     it is three inputs (origin, a, b), and the plane is origin + s (a - origin) + t (b - origin)
     for s and t in the rectangle `bounds`, (-0.25, 1.25, -0.25, 1.25) if left out.  Regions are
-    open: what has no area does not count, and what is thinner than 1e-9 of the rectangle has none.
+    open: what has no area does not count.  A kink that cuts off less than 1e-9 of the rectangle's
+    side is refused, since rounding may have made it, and below 1e-11 it is none; so is a plane so
+    large or so far away that float64 does not tell its points apart.
 
     The network is followed in evaluation mode and computed in float64.  It may be made of linear
     layers, convolutions, batch norm, average pooling, sums and reshaping, between ReLU, LeakyReLU,
-    ReLU6, Hardtanh and absolute values.  Raises KindError for other operations, naming them,
-    ShapeError for a plane that is none and for more cells than `limit`, and DataError for weights
-    that are not finite.
+    PReLU, ReLU6, Hardtanh, absolute values and max pooling, whose kinks are where two entries of a
+    window are equal.  Raises KindError for other operations, naming them, and for arguments of
+    another kind, ShapeError for a plane that is none or that is refused and for more cells than
+    `limit`, and DataError for weights that are not finite.
 
     Three lines in general position make 7 regions, Zaslavsky's bound:
 
@@ -180,10 +191,11 @@ def linear_regions(
     """
     if not isinstance(model, Module):
         raise failure("linear_regions", "a Module", error=KindError, model=type(model))
+    (most,) = counts("linear_regions", limit=limit)
     rectangle, points, marks = _plane(plane, bounds)
     dtype = next((p.dtype for p in model.parameters()), np.dtype(np.float32))
     graph = recorded("linear_regions", model, [Tensor(points.astype(dtype))])
-    cutter = Cutter(graph, points, limit)
+    cutter = Cutter(graph, points, most)
     parts = cutter.run()
     ends = [part.values[id(graph.outputs[0])] for part in parts]
     neighbours = _neighbours(parts, cutter.cuts)
@@ -203,18 +215,19 @@ def _plane(
     plane: Any, bounds: Sequence[float] | None
 ) -> tuple[tuple[float, float, float, float], Array, tuple[str, ...]]:
     """Give the rectangle, the inputs at three of its corners (3, ...), and the inputs' names."""
-    listed = plane if isinstance(plane, Sequence) else np.atleast_1d(as_tensor(plane).array)
-    given = [np.asarray(as_tensor(p).array, dtype=np.float64) for p in listed]
+    given = _points_of(plane)
     rule = "bounds (x0, x1, y0, y1), or three inputs of one shape (origin, a, b)"
     flat = len(given) == 4 and all(p.ndim == 0 for p in given)
     whole = len(given) == 3 and given[0].ndim > 0 and len({p.shape for p in given}) == 1
     expect(flat or whole, "linear_regions", rule, plane=plane)
-    box = given if flat else (-0.25, 1.25, -0.25, 1.25) if bounds is None else bounds
+    box: Any = given if flat else (-0.25, 1.25, -0.25, 1.25)
+    box = box if flat or bounds is None else row("linear_regions", "bounds", bounds)
     rule = "a rectangle x0 < x1, y0 < y1"
     expect(len(box) == 4, "linear_regions", rule, bounds=bounds)
     x0, x1, y0, y1 = map(float, box)
     sound = all(np.isfinite([x0, x1, y0, y1])) and x0 < x1 and y0 < y1
     expect(sound, "linear_regions", rule, bounds=(x0, x1, y0, y1))
+    _near((x0, x1, y0, y1))
     corners = np.array([[x0, y0], [x1, y0], [x0, y1]])
     if flat:
         expect(bounds is None, "linear_regions", "bounds only beside three inputs", bounds=bounds)
@@ -224,8 +237,31 @@ def _plane(
     rule = "three inputs that are not on one line"
     finite = bool(np.isfinite(given).all())
     expect(finite and _rank(directions) == 2, "linear_regions", rule, error=ShapeError)
+    _near((x0, x1, y0, y1), float(np.abs(origin).max(initial=0.0)), np.abs(directions).max(axis=1))
     points = origin.ravel() + corners @ directions
     return (x0, x1, y0, y1), points.reshape(3, *origin.shape), ("origin", "a", "b")
+
+
+def _near(
+    box: tuple[float, float, float, float], offset: float = 0.0, scale: Any = (1.0, 1.0)
+) -> None:
+    """Refuse a plane on which float64 does not tell points apart finely enough."""
+    sides = np.array([box[1] - box[0], box[3] - box[2]]) * scale
+    reach = offset + float(np.sum(np.abs([max(-box[0], box[1]), max(-box[2], box[3])]) * scale))
+    fine = reach <= _FARTHEST and reach <= _FAR * float(sides.min())
+    rule = (
+        f"inputs of at most {_FARTHEST:.0e} on a plane at most {_FAR:.0e} times as far from 0 as "
+        "it is wide: float64 tells no finer cells apart"
+    )
+    hint = "take another piece of it, or scale the inputs and the first layer's weights"
+    expect(fine, "linear_regions", rule, hint=hint, bounds=box)
+
+
+def _points_of(plane: Any) -> list[Array]:
+    """Give what a plane is made of in float64: Python's numbers, arrays or tensors."""
+    many = isinstance(plane, Sequence) and not isinstance(plane, str | bytes)
+    parts = plane if many else np.atleast_1d(real("linear_regions", "a plane", plane))
+    return [real("linear_regions", "a plane", part).astype(np.float64) for part in parts]
 
 
 def _rank(directions: Array) -> int:

@@ -2,8 +2,8 @@
 
 Networks run ReLU in several operations: alone and fused with what comes before or after.  Each is
 run here as its members one after the other, by whatever kernels the backend has for them, and only
-the backward at the ReLU is another one.  It works at the operations, not at layers, so that a
-ReLU that a network calls as a function is met, too.
+the backward at the ReLU is another one.  ReLU6 and clamp from 0 on are ReLUs with a lid.  It works
+at the operations, not at layers, so that a ReLU that a network calls as a function is met, too.
 """
 
 from __future__ import annotations
@@ -16,11 +16,13 @@ from typing import Any, NamedTuple, TypeVar
 from chainrule.engine.dispatch import Backend, Kernel, Overlay, current_backend, running_on
 from chainrule.engine.op import Op
 from chainrule.ops.activation import ReLU
+from chainrule.ops.activation_hard import Hardtanh
 from chainrule.ops.conv import Conv
 from chainrule.ops.elementwise import Add
 from chainrule.ops.fused import AddReLU, BatchNormReLU, ConvReLU, ReLUMaxPool
 from chainrule.ops.norm import BatchNorm
 from chainrule.ops.pool_max import MaxPool
+from chainrule.ops.select import Clamp
 
 O = TypeVar("O", bound=Op)  # noqa: E741
 
@@ -38,8 +40,19 @@ MEMBERS: dict[type[Op], Callable[[Op], tuple[Op, ...]]] = {
     BatchNormReLU: lambda op: (_as(BatchNorm, op), _RELU),
     AddReLU: lambda op: (Add(), _RELU),
     ReLUMaxPool: lambda op: (_RELU, _as(MaxPool, op)),
+    Hardtanh: lambda op: (op,),
+    Clamp: lambda op: (op,),
 }
-"""The operations that rectify, and what each consists of, in the order in which that runs."""
+"""The operations that may rectify, and what each consists of, in the order in which that runs."""
+
+
+def rectifies(op: Op) -> bool:
+    """Tell whether an operation is ReLU, or ReLU with a lid: ReLU6, clamp from 0 on.
+
+    >>> rectifies(Hardtanh(0.0, 6.0)), rectifies(Hardtanh(-1.0, 1.0))
+    (True, False)
+    """
+    return isinstance(op, ReLU) or (isinstance(op, Hardtanh | Clamp) and op.low == 0)
 
 
 class _Ran(NamedTuple):
@@ -54,7 +67,8 @@ class _MemberByMember:
     """A pair that runs an operation's members, with a rule of its own at the ReLU.
 
     The gradient that comes from above is cut to what is positive.  `masked`: it then stops where
-    the ReLU's input was not positive, as in every backward; else it goes on everywhere.
+    it does in every backward, where the ReLU's input was not positive (or under the lid); else it
+    goes on everywhere.
     """
 
     def __init__(self, base: Backend, masked: bool) -> None:
@@ -80,7 +94,7 @@ class _MemberByMember:
         for place in range(len(saved) - 1, -1, -1):
             member, kernel, kept = saved[place]
             wanted = needs if place == 0 else (True,)
-            if isinstance(member, ReLU):
+            if rectifies(member):
                 g = self.base.reference.xp.maximum(gradients[0], 0)
                 if self.masked:
                     (g,) = kernel.backward(member, kept, g, (True,))

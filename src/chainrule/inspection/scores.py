@@ -12,6 +12,7 @@ from chainrule.engine.op import Array
 from chainrule.engine.state import enable_grad, no_grad
 from chainrule.engine.tensor import Tensor, as_tensor
 from chainrule.errors import DataError, GraphError, KindError, LabelError, expect, failure
+from chainrule.inspection.given import real, text
 from chainrule.inspection.layers import find_layer, watching
 from chainrule.nn.module import Module
 
@@ -43,7 +44,7 @@ def output(asked: str, model: Module, x: Tensor, layer: str | None = None) -> Te
 
     Of several outputs the first counts, which is the main classifier's.
     """
-    name = layer or ""
+    name = "" if layer is None else text(asked, "a layer's name", layer)
     find_layer(model, name)
     with watching(model, [name]) as seen:
         model(x)
@@ -71,7 +72,7 @@ def goals(asked: str, scores: Array, target: Target) -> Array:
     if target is None:
         chosen = np.take_along_axis(best, places[..., None], 2)[..., 0].argmax(axis=1)
     else:
-        given = np.asarray(as_tensor(target, asked).array if hasattr(target, "array") else target)
+        given = real(asked, "a target", target)
         if given.dtype.kind not in "iu":
             raise failure(asked, "a target that is a whole number", error=KindError, target=target)
         expect(given.shape in ((), (n,)), asked, f"one target, or {n}", target=given)

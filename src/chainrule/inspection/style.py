@@ -18,13 +18,12 @@ from chainrule.inspection.canvas import (
     Picture,
     Preparation,
     Progress,
-    counts,
     image_array,
     kind_of,
     noise,
-    setting,
     stream,
 )
+from chainrule.inspection.given import counts, real, setting, several, text
 from chainrule.inspection.reading import Reading
 from chainrule.nn.module import Module
 from chainrule.optim.adam import Adam
@@ -44,7 +43,7 @@ def gram_matrix(maps: Any) -> Tensor:
     >>> gram_matrix(cr.tensor([[[[1.0, 2.0]], [[3.0, 0.0]]]])).tolist()
     [[[2.5, 1.5], [1.5, 4.5]]]
     """
-    y = maps if isinstance(maps, Tensor) else Tensor(np.asarray(maps))
+    y = maps if isinstance(maps, Tensor) else Tensor(real("gram_matrix", "maps", maps))
     expect(y.ndim == 4, "gram_matrix", "maps (N, C, H, W)", maps=y)
     n, c, h, w = y.shape
     rows = y.reshape(n, c, h * w)
@@ -112,7 +111,9 @@ def style_transfer(
     loss = _Loss(asked, prepare, content_weight, style_weight, smoothness)
     loss.look(model, (photo, content_layers), (art, style_layers))
     rule = "start 'content' or 'noise'"
-    expect(start in ("content", "noise"), asked, rule, error=ShapeError, start=start)
+    begins = text(asked, "start", start) in ("content", "noise")
+    expect(begins, asked, rule, error=ShapeError, start=start)
+    text(asked, "optimizer", optimizer)
     first = photo
     if start == "noise":
         first = noise(prepare, photo.shape, 0.05, stream(asked, seed))
@@ -192,7 +193,8 @@ class _Loss:
         (photo, near), (art, alike) = content, style
         for names in (near, alike):
             rule = "content_layers and style_layers, a name or more"
-            expect(not isinstance(names, str) and len(names) > 0, self.asked, rule, layers=names)
+            fine = not isinstance(names, str) and len(several(self.asked, "layers", names)) > 0
+            expect(fine, self.asked, rule, layers=names)
         self.read = Reading(self.asked, model, [*near, *alike])
         with no_grad():
             seen = self.read(self.prepare(photo[None]))

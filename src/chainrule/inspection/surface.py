@@ -16,6 +16,7 @@ from chainrule.engine.op import Array
 from chainrule.engine.state import no_grad
 from chainrule.engine.tensor import Tensor
 from chainrule.errors import ChainruleError, DataError, KindError, expect, failure
+from chainrule.inspection.given import counts, row, setting, several
 from chainrule.inspection.surface_plots import animate_race, race_figure
 from chainrule.optim.adadelta import Adadelta
 from chainrule.optim.adagrad import Adagrad
@@ -137,7 +138,11 @@ class Race:
     notes: dict[str, str]
 
     def grid(self, n: int = 161) -> tuple[Array, Array, Array]:
-        """Give x, y and the surface's height over the plane, each (n, n)."""
+        """Give x, y and the surface's height over the plane, each (n, n).
+
+        Raises KindError for what is no whole number, ShapeError for one below 2.
+        """
+        (n,) = counts("grid", least=2, n=n)
         x0, x1, y0, y1 = self.surface.plane
         x, y = np.meshgrid(np.linspace(x0, x1, n), np.linspace(y0, y1, n))
         with no_grad():
@@ -165,12 +170,12 @@ class Race:
         """Write the race as a GIF that repeats, in at most `frames` pictures.
 
         Raises DataError for a name that does not end in .gif and where matplotlib is missing,
-        ShapeError for fewer than two frames.
+        ShapeError for fewer than two frames, KindError for what is no whole number.
         """
         if Path(path).suffix.lower() != ".gif":
             raise DataError(f"animations are written as .gif; {str(path)!r} ends in something else")
-        expect(frames >= 2 and fps >= 1, "animate", "two frames or more", frames=frames, fps=fps)
-        animate_race(self, path, frames, fps)
+        (most,), (rate,) = counts("animate", least=2, frames=frames), counts("animate", fps=fps)
+        animate_race(self, path, most, rate)
 
     def __str__(self) -> str:
         width = max(map(len, self.paths))
@@ -211,8 +216,8 @@ def loss_surface(
     left out; a function without a plane is looked at from -2 to 2.
 
     An optimiser that leaves the plane or is not finite any more stops there; `notes` tells.
-    Raises DataError for an unknown name, KindError for a function that gives no tensor, and
-    ShapeError for a start outside the plane and fewer than one step.
+    Raises DataError for an unknown name, KindError for a function that gives no tensor and for
+    arguments of another kind, ShapeError for a start outside the plane and fewer than one step.
 
     >>> race = loss_surface("valley", steps=100)
     >>> race.paths["Adam"].shape, bool(race.losses["Adam"][-1] < 0.01 * race.losses["Adam"][0])
@@ -226,15 +231,18 @@ def loss_surface(
     ([[1.0, 1.0], [0.5, 0.5], [0.25, 0.25]], [2.0, 0.5, 0.125])
     """
     ground = _surface(surface, start, plane, rate, minima)
-    steps = ground.steps if steps is None else steps
-    expect(steps >= 1, "loss_surface", "at least one step", steps=steps)
-    racers = optimizers if optimizers is not None else default_optimizers(ground.rate, ground.plane)
+    (most,) = counts("loss_surface", steps=ground.steps if steps is None else steps)
+    racers = default_optimizers(ground.rate, ground.plane) if optimizers is None else optimizers
+    fine = isinstance(racers, Mapping) and all(callable(each) for each in racers.values())
+    rule = "functions that give an optimiser, by name"
+    expect(fine, "loss_surface", rule, error=KindError, optimizers=optimizers)
     expect(len(racers) > 0, "loss_surface", "at least one optimiser", optimizers=racers)
     paths: dict[str, Array] = {}
     losses: dict[str, Array] = {}
     notes: dict[str, str] = {}
-    for name, factory in racers.items():
-        paths[name], losses[name], note = _run(ground, name, factory, steps)
+    for key, factory in racers.items():
+        name = str(key)
+        paths[name], losses[name], note = _run(ground, name, factory, most)
         if note:
             notes[name] = note
     return Race(ground, paths, losses, notes)
@@ -248,7 +256,7 @@ def _surface(
     minima: Sequence[Sequence[float]] | None,
 ) -> Surface:
     """Give the surface that was asked for, with what was said instead of its own."""
-    box = None if plane is None else tuple(map(float, plane))
+    box: Any = None if plane is None else row("loss_surface", "plane", plane)
     if box is not None:
         fine = len(box) == 4 and np.isfinite(box).all() and box[0] < box[1] and box[2] < box[3]
         rule = "a plane (x0, x1, y0, y1) with x0 < x1, y0 < y1"
@@ -258,12 +266,17 @@ def _surface(
     if box is not None:
         given["plane"] = box
     if start is not None:
-        given["start"] = tuple(map(float, start))
+        given["start"] = row("loss_surface", "start", start)
     if rate is not None:
+        setting("loss_surface", 0.0, rate=rate)
         expect(rate > 0, "loss_surface", "a rate above 0", rate=rate)
         given["rate"] = float(rate)
     if minima is not None:
-        given["minima"] = tuple([(float(x), float(y)) for x, y in minima])
+        listed = several("loss_surface", "minima", minima)
+        points = [row("loss_surface", "minima", point) for point in listed]
+        fine = all(len(point) == 2 and np.isfinite(point).all() for point in points)
+        expect(fine, "loss_surface", "minima of two finite numbers each", minima=minima)
+        given["minima"] = tuple(points)
     made = replace(base, **given)
     fine = len(made.start) == 2 and _inside(made.start, made.plane)
     rule = "a start (x, y) in the plane"

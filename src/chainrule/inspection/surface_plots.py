@@ -11,7 +11,8 @@ import numpy as np
 
 from chainrule.engine.op import Array
 from chainrule.formats.atomic import write_atomic
-from chainrule.inspection.figures import new_figure
+from chainrule.inspection.figures import new_figure, plain_legend, plain_title
+from chainrule.inspection.given import text
 from chainrule.inspection.plane_plots import COLOURS
 
 if TYPE_CHECKING:
@@ -25,19 +26,19 @@ _PALE = ("#ffffff", "#dfe5ec", "#9aa7b5")  # low to high
 def race_figure(race: Race, title: str) -> Any:
     """Draw the whole race; see `Race.plot`."""
     figure, axes = _ground(race, title)
-    for number, (name, path) in enumerate(race.paths.items()):
-        line, head = _runner(axes, race, number, name)
+    runners = _runners(axes, race)
+    for (line, head), path in zip(runners, race.paths.values(), strict=True):
         line.set_data(*path.T)
         head.set_data(*_held(race, path[-1]))
-    _legend(figure, race)
+    _legend(figure, axes, race, runners)
     return figure
 
 
 def animate_race(race: Race, where: str | Path, frames: int, fps: int) -> None:
     """Write the race as a GIF: the ground is drawn once, the runners for each frame."""
     figure, axes = _ground(race, "")
-    runners = [_runner(axes, race, number, name) for number, name in enumerate(race.paths)]
-    _legend(figure, race)
+    runners = _runners(axes, race)
+    _legend(figure, axes, race, runners)
     clock = axes.text(0.02, 0.98, "", transform=axes.transAxes, va="top", fontweight="bold")
     clock.set_bbox({"facecolor": "white", "edgecolor": "none", "alpha": 0.8})
     moving = [*[artist for pair in runners for artist in pair], clock]
@@ -101,7 +102,7 @@ def _ground(race: Race, title: str) -> tuple[Any, Any]:
     axes.set_ylim(y0, y1)
     axes.set_xlabel("x")
     axes.set_ylabel("y")
-    axes.set_title(title or surface.name, parse_math=False)
+    plain_title(axes, text("plot", "title", title) or surface.name)
     plain = {"linestyle": "none", "color": "black", "markeredgecolor": "white", "zorder": 5}
     axes.plot(*surface.start, "o", label="start", markersize=9, **plain)
     if surface.minima:
@@ -128,6 +129,10 @@ def _contours(figure: Any, axes: Any, x: Array, y: Array, z: Array, levels: Arra
     bar = figure.colorbar(filled, ax=axes, pad=0.02, format="%.2g", location="left")
     bar.set_ticks(levels[::3])
     bar.set_label("loss")
+
+
+def _runners(axes: Any, race: Race) -> list[tuple[Any, Any]]:
+    return [_runner(axes, race, number, name) for number, name in enumerate(race.paths)]
 
 
 def _runner(axes: Any, race: Race, number: int, name: str) -> tuple[Any, Any]:
@@ -170,12 +175,12 @@ def _steps(race: Race) -> int:
     return max(len(path) for path in race.paths.values()) - 1
 
 
-def _legend(figure: Any, race: Race) -> None:
+def _legend(figure: Any, axes: Any, race: Race, runners: list[tuple[Any, Any]]) -> None:
     every = _every(race)
     dots = "a dot at every step" if every == 1 else f"a dot every {every} steps"
     title = f"loss after {_steps(race)} steps, {dots}"
-    legend = figure.legend(
-        loc="outside right upper", frameon=False, title=title, handlelength=3.2, alignment="left"
-    )
-    for text in legend.get_texts():
-        text.set_parse_math(False)
+    lines = [line for line, _ in runners]
+    marks = axes.get_lines()[: -2 * len(runners)]  # the start and the minima were drawn first
+    named = [(line, str(line.get_label())) for line in [*marks, *lines]]
+    place: dict[str, Any] = {"loc": "outside right upper", "alignment": "left"}
+    plain_legend(figure, named, frameon=False, title=title, handlelength=3.2, **place)

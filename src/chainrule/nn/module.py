@@ -77,6 +77,14 @@ class Module(metaclass=_Built):
             output = output if changed is None else changed
         return watch.leave(output) if watch else output
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Give what copies and pickles hold: all but hooks that are marked as not to be copied."""
+        state = self.__dict__.copy()
+        for table in {"_forward_hooks", "_forward_pre_hooks", "_backward_hooks"} & state.keys():
+            hooks = state[table].items()
+            state[table] = {k: hook for k, hook in hooks if getattr(hook, "copied", True)}
+        return state
+
     # Attributes
 
     def __setattr__(self, name: str, value: Any) -> None:

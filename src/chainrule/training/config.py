@@ -119,6 +119,12 @@ class TrainConfig:
         10.0, "Minutes between checkpoints within an epoch.", _KEEPING, above=0
     )
     tensorboard: bool = _option(False, "Write TensorBoard events too.", _KEEPING)
+    health: bool = _option(
+        False,
+        "`chainrule train` watches for dead ReLUs, saturation, vanishing gradients and the like: "
+        "health.csv, health.txt.",
+        _KEEPING,
+    )
     recipe: str = _option("", "The recipe that it began with.", _KEEPING)
 
     def __post_init__(self) -> None:

@@ -300,8 +300,7 @@ def rate_curve_png(curve: RateCurve, title: str = "") -> bytes:
         axes.set_title(textwrap.fill(str(curve), 80), fontsize="small")
     axes.grid(alpha=0.3)
     axes.legend(loc="upper left")
-    if title:
-        figure.suptitle(title)
+    _title(figure, title)
     return _png(figure)
 
 
