@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from chainrule.errors import DataError
 from chainrule.inspection.circuits import circuit as drawn
-from chainrule.inspection.circuits import read_value
+from chainrule.inspection.circuits import read_values
 
 Expression = Annotated[
     str, typer.Argument(metavar="EXPRESSION", help='Such as "(x+y)*z" or "f = sigmoid(W @ x)".')
@@ -39,20 +38,7 @@ def circuit(
     are those of one number: sum(...) makes it of a matrix.  An expression that begins with - comes
     after --.
     """
-    drawing = drawn(expression, _read(values or []), digits=digits)
+    drawing = drawn(expression, read_values(values or []), digits=digits)
     typer.echo(str(drawing))
     if out is not None:
         typer.echo(f"\nwritten: {drawing.save(out)}")
-
-
-def _read(values: list[str]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for text in values:
-        name, equals, value = text.partition("=")
-        name = name.strip()
-        if not equals:
-            raise DataError(f"{text}: expected NAME=VALUE, such as x=-2")
-        if name in found:
-            raise DataError(f"{name}: expected one value, got two")
-        found[name] = read_value(value)
-    return found

@@ -11,7 +11,7 @@ import numpy as np
 from chainrule.engine.tensor import Tensor
 from chainrule.errors import AxisError, DataError, GraphError, KindError, failure
 from chainrule.inspection.circuits.drawings import names_of
-from chainrule.inspection.circuits.gates import Circuit, Gate, circuit_of
+from chainrule.inspection.circuits.gates import Gate, Wire, circuit_of
 from chainrule.inspection.circuits.steps import gate_formula, text_of
 from chainrule.inspection.circuits.windows import window_text
 
@@ -49,7 +49,7 @@ def explain(
         names = names_of(sys._getframe(1))
     circuit = circuit_of(what, names)
     if index is not None:
-        return _one(circuit, index, digits)
+        return one_number(circuit.outputs[0], index, digits)
     if len(circuit.gates) > MOST:
         raise DataError(
             f"explain: {len(circuit.gates):,} gates are more than {MOST}; draw() folds them, and "
@@ -59,8 +59,8 @@ def explain(
     return text_of(circuit, digits)
 
 
-def _one(circuit: Circuit, index: Sequence[int] | int, digits: int) -> str:
-    end = circuit.outputs[0]
+def one_number(end: Wire, index: Sequence[int] | int, digits: int = 4) -> str:
+    """Explain one number of a gate's value, as `explain` does."""
     place = _checked(index, end.shape)
     gate = end.gate
     if gate.op is None:
