@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from chainrule.engine.op import Array
 from chainrule.errors import DataError
 from chainrule.inspection.circuits.explanations import one_number
 from chainrule.inspection.circuits.gates import Gate, Wire, local_jacobian
@@ -14,7 +15,8 @@ from chainrule.inspection.circuits.signs import number, shaped
 from chainrule.inspection.circuits.steps import argument, local_text, product
 from chainrule.lab.circuits import Known, Walk, kind_of
 
-_MOST_CELLS = 100  # numbers of a value that are links to their explanation
+_MOST_BRANCHES = 50  # readers that are listed
+_MOST_CELLS = 100  # numbers of a matrix that are written one by one
 
 Cells = list[list[str]]
 
@@ -48,7 +50,10 @@ class Branch(NamedTuple):
 
 @dataclass(frozen=True)
 class Chosen:
-    """What is known of a gate by now; what is not is empty."""
+    """What is known of a gate by now; what is not is empty.
+
+    `others` counts the branches that are not listed, `complete` says that all have handed back.
+    """
 
     gate: Gate
     formula: str
@@ -58,8 +63,10 @@ class Chosen:
     gradient: str
     inputs: list[Into]
     branches: list[Branch]
+    others: int
     complete: bool
     cells: Cells
+    gradient_cells: Cells
 
 
 def chosen_of(walk: Walk, known: Known, gate: Gate) -> Chosen:
@@ -83,9 +90,11 @@ def chosen_of(walk: Walk, known: Known, gate: Gate) -> Chosen:
         f"d{walk.top}/d{gate.name}",
         "" if arrived is None else walk.written(arrived, wire),
         [_into(walk, known, gate, place) for place in range(len(gate.inputs))],
-        branches,
+        branches[:_MOST_BRANCHES],
+        len(branches[_MOST_BRANCHES:]),
         arrived is not None and (known.started if start else all(b.passed for b in branches)),
-        _cells(walk, wire) if value and gate.op is not None else [],
+        _cells(walk, wire.value) if value else [],
+        _cells(walk, arrived),
     )
 
 
@@ -138,9 +147,8 @@ def _branches(walk: Walk, known: Known, gate: Gate) -> list[Branch]:
     return found
 
 
-def _cells(walk: Walk, wire: Wire) -> Cells:
-    """Give the numbers of a matrix row by row, so that each can be asked for."""
-    value = wire.value
+def _cells(walk: Walk, value: Array | None) -> Cells:
+    """Give the numbers of a matrix row by row, if it has not too many of them."""
     if value is None or not 0 < value.ndim <= 2 or not 1 < value.size <= _MOST_CELLS:
         return []
     return [[number(float(v), walk.digits) for v in row] for row in np.atleast_2d(value)]

@@ -231,7 +231,9 @@ class _Reader:
             case ast.Name(id=name):
                 return self._named(name)
             case ast.UnaryOp(op=ast.USub(), operand=operand):
-                return -self.read(operand)
+                value = self.read(operand)
+                self._counted("-", value)
+                return -value
             case ast.UnaryOp(op=ast.UAdd(), operand=operand):
                 return self.read(operand)
             case ast.BinOp(left=left, op=op, right=right) if type(op) in _OPERATORS:
@@ -239,7 +241,9 @@ class _Reader:
             case ast.BinOp(op=ast.BitXor()):
                 raise DataError(f"{ast.unparse(tree)}: a power is written x ** 2")
             case ast.Attribute(value=inner, attr="T"):
-                return FUNCTIONS["transpose"](self.read(inner), -2, -1)
+                value = self.read(inner)
+                self._counted(".T", value)
+                return FUNCTIONS["transpose"](value, -2, -1)
             case ast.Call(func=ast.Name(id=name)) if name not in FUNCTION_NAMES:
                 raise DataError(f"{name}: no function of that name; known are {_KNOWN}")
             case ast.Call(func=ast.Name(id=name), args=arguments, keywords=[]):

@@ -19,10 +19,17 @@ function kept(box, part) {
   });
 }
 
+let chosen = null; // the gate that was looked at before
+
 function shown(said = true) {
-  for (const part of main.querySelectorAll("[data-now], .gate-link.now")) {
-    const box = part.closest(".scroll");
-    if (box) kept(box, part);
+  // What has just changed is followed: the gate that was chosen, else the step that was taken.
+  const before = chosen;
+  chosen = new URLSearchParams(location.search).get("gate");
+  const marked = chosen && chosen !== before
+    ? "#graph [aria-current], #gates [aria-current]"
+    : "#graph .now, #gates [data-now]";
+  for (const part of main.querySelectorAll(`#steps [data-now], ${marked}`)) {
+    kept(part.closest(".scroll"), part);
   }
   for (const button of main.querySelectorAll("[data-copy]")) button.hidden = !navigator.clipboard;
   if (said) spoken.textContent = document.getElementById("said-step")?.textContent ?? "";
