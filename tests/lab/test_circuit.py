@@ -108,7 +108,10 @@ def test_the_picture_shows_what_is_known_by_then(ask: Ask, count: int) -> None:
     values, gradients = STEPS[count - 1]
     assert sorted(svg_texts(page, "value")) == sorted(values)
     assert sorted(svg_texts(page, "gradient")) == sorted(gradients)
-    assert len(svg_texts(page, "fresh")) == 1
+    [fresh] = page.one("svg").all("text", class_="fresh")
+    said = page.one(id="said-step").text
+    assert fresh.text == said.split(" = ")[-1]
+    assert fresh["class"] == ("value fresh" if count <= 5 else "gradient fresh")
     assert page.one(id="step").text == str(count)
     said = [text for row in gates(page).values() for text in row[1:] if text]
     assert len(said) == min(count, 5) + len({*[], *gradients_known(count)})
