@@ -1,6 +1,7 @@
 """The circuits of the lectures, as they are offered on the page: a heading, a name, what to type.
 
-Each was worked out there by hand; the tests hold the page to those numbers.
+Most have the lectures' own numbers.  Where a lecture has letters alone (the multiply gate, the
+fully connected layer, the squared error) the numbers are small ones of ours.
 """
 
 from __future__ import annotations
