@@ -11,9 +11,8 @@ import typer
 from typer.core import TyperCommand
 
 from chainrule.cli.settings import check_output
-from chainrule.errors import DataError
 from chainrule.inspection.circuits import circuit as drawn
-from chainrule.inspection.circuits import read_value
+from chainrule.inspection.circuits import read_values
 
 Expression = Annotated[
     str, typer.Argument(metavar="EXPRESSION", help='Such as "(x+y)*z" or "f = sigmoid(W @ x)".')
@@ -47,7 +46,7 @@ def circuit(
     """
     if out is not None:
         check_output(out, ENDINGS)
-    drawing = drawn(expression, _read(values or []), digits=digits)
+    drawing = drawn(expression, read_values(values or []), digits=digits)
     typer.echo(str(drawing))
     if out is not None:
         typer.echo(f"\nwritten: {drawing.save(out)}")
@@ -95,16 +94,3 @@ def _options_first(arguments: Sequence[str], with_value: set[str]) -> list[str]:
         else:
             others.append(text)
     return [*options, "--", *others] if others else options
-
-
-def _read(values: list[str]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for text in values:
-        name, equals, value = text.partition("=")
-        name = name.strip()
-        if not equals:
-            raise DataError(f"{text}: expected NAME=VALUE, such as x=-2")
-        if name in found:
-            raise DataError(f"{name}: expected one value, got two")
-        found[name] = read_value(value)
-    return found

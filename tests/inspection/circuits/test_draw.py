@@ -18,6 +18,14 @@ from chainrule.inspection.circuits.folding import folded
 from chainrule.inspection.circuits.gates import local_jacobian
 from chainrule.inspection.circuits.layout import arranged
 from chainrule.inspection.circuits.picture import whole
+from chainrule.inspection.circuits.steps import (
+    backward_steps,
+    backward_walk,
+    forward_steps,
+    forward_walk,
+    step_name,
+    step_text,
+)
 from chainrule.nn.tracing import trace
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -389,3 +397,43 @@ def test_other_arguments_of_another_kind(tmp_path: Path) -> None:
 def test_what_is_on_device_meta() -> None:
     x = cr.zeros(2, device="meta")
     assert "device meta" in str(cr.draw(x))
+
+
+def test_the_walk_is_data_of_which_the_text_is_made() -> None:
+    drawing = circuit("x*x + 3*x", x=2)
+    found = drawing.circuit
+    forward, backward = forward_walk(found), backward_walk(found)
+    assert [(s.kind, step_name(s, "f")) for s in forward] == [
+        ("value", name) for name in ("x", "q1", "q2", "f")
+    ]
+    assert [step_name(s, "f") for s in backward] == [
+        f"df/d{name}" for name in ("f", "q1", "q2", "x", "x", "x")
+    ]
+    assert [s.kind for s in backward] == ["start", *["handed"] * 5]
+    sums = [(s.before, s.total) for s in backward if s.wire.name == "x"]
+    assert [(None if b is None else b.item(), t.item()) for b, t in sums] == [
+        *((None, 3), (3, 5), (5, 7))
+    ]
+    assert [step_text(s, "f") for s in forward] == forward_steps(found)
+    assert [step_text(s, "f") for s in backward] == backward_steps(found)
+    for step in backward[1:]:
+        assert step.gate.inputs[step.place] == step.wire
+        own = step.gate.passed[step.place]
+        assert step.total == (own if step.before is None else step.before + own)
+
+
+def test_boxes_and_links_say_of_which_gates_they_are() -> None:
+    found = circuit("x*x + 3*x", x=2).circuit
+    picture = whole(found)
+    assert [gate for box in picture.boxes for gate in box.gates] == found.gates
+    for link in picture.links[:-1]:
+        gate, place = link.into
+        assert picture.boxes[link.end].gates == (gate,)
+        assert picture.boxes[link.start].gates == (gate.inputs[place].gate,)
+    assert picture.links[-1].into is None
+    y = leaf(1.0)
+    for _ in range(50):
+        y = cr.tanh(y) * 1.01
+    circuit_ = circuit_of(y)
+    seen = [gate for box in folded(circuit_, 7).boxes for gate in box.gates]
+    assert seen == [gate for gate in circuit_.gates if gate.kind != "constant"]

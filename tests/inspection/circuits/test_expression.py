@@ -10,7 +10,13 @@ import pytest
 
 import chainrule as cr
 from chainrule.errors import ChainruleError, DataError, KindError
-from chainrule.inspection.circuits import circuit, circuit_of_expression, read_value
+from chainrule.inspection.circuits import (
+    circuit,
+    circuit_of_expression,
+    read_value,
+    read_values,
+    split_values,
+)
 
 KNOWN: list[tuple[str, dict[str, float], float, dict[str, float]]] = [
     ("(x+y)*z", {"x": -2, "y": 5, "z": -4}, -12, {"x": -4, "y": -4, "z": 3}),
@@ -202,3 +208,56 @@ def test_arguments_of_another_kind() -> None:
     for digits in ("a", 0, True, 18, 0.5):
         with pytest.raises(ChainruleError, match="digits"):
             circuit("x * 2", x=1, digits=digits)  # type: ignore[arg-type]
+
+
+VALUES_TYPED = [
+    ("x=-2 y=5 z=-4", {"x": -2, "y": 5, "z": -4}),
+    ("W=[[1, 2], [3, 4]] x = 1", {"W": [[1, 2], [3, 4]], "x": 1}),
+    (" x=1,y=2 ; z=[1,2],\n", {"x": 1, "y": 2, "z": [1, 2]}),
+    ("", {}),
+]
+
+
+@pytest.mark.parametrize(("text", "wanted"), VALUES_TYPED)
+def test_values_are_read_from_one_line(text: str, wanted: dict[str, Any]) -> None:
+    assert read_values(split_values(text)) == wanted
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("x", "x: expected NAME=VALUE"),
+        ("x y=1", "x: expected NAME=VALUE"),
+        ("x=1 x=2", "x: expected one value, got two"),
+        ("x=", "x: expected a number or a matrix after =, got nothing"),
+        ("x==1", "cannot be read"),
+        ("x=1y=2", "cannot be read"),
+        ("x=y", "expected a number or a matrix"),
+    ],
+)
+def test_values_that_cannot_be_read(text: str, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        read_values(split_values(text))
+
+
+def test_matrices_of_strangers_are_counted_before_they_are_made() -> None:
+    column = {"x": [[1.0]] * 100}
+    assert circuit_of_expression("x @ x.T", column, largest=10_100).outputs[0].shape == (100, 100)
+    for text in ("x @ x.T", "matmul(x, x.T)", "x + x.T", "max(x, x.T)"):
+        with pytest.raises(DataError, match="at most 10,099 numbers in all matrices together"):
+            circuit_of_expression(text, column, largest=10_099)
+    for text in ("sum(x * 2) + sum(x)", "--x", "x.T.T", "exp(exp(x))"):
+        with pytest.raises(DataError, match="at most 150 numbers"):
+            circuit_of_expression(text, column, largest=150)
+    begun = time.perf_counter()
+    with pytest.raises(DataError, match="at most 1,000,000 numbers"):
+        circuit_of_expression("y @ y.T", {"y": [[1.0]] * 100_000}, largest=1_000_000)
+    assert time.perf_counter() - begun < 1
+    with pytest.raises(DataError, match="x @ y: matmul"):  # what does not fit is said as such
+        circuit_of_expression("x @ y", {"x": [[1.0, 2.0]], "y": [[1.0]]}, largest=10)
+
+
+def test_what_is_not_finite_is_told_in_few_words() -> None:
+    with pytest.raises(DataError, match=r"30 x 30 in inf\.\.inf here, and not finite") as error:
+        circuit_of_expression("1 / x", {"x": [[0.0] * 30] * 30})
+    assert len(str(error.value)) < 100

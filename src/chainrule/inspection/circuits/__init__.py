@@ -2,7 +2,12 @@
 
 from chainrule.inspection.circuits.drawings import Drawing, circuit, draw
 from chainrule.inspection.circuits.explanations import explain
-from chainrule.inspection.circuits.expression import circuit_of_expression, read_value
+from chainrule.inspection.circuits.expression import (
+    circuit_of_expression,
+    read_value,
+    read_values,
+    split_values,
+)
 from chainrule.inspection.circuits.gates import Circuit, Gate, Wire, circuit_of
 
 __all__ = [
@@ -16,4 +21,6 @@ __all__ = [
     "draw",
     "explain",
     "read_value",
+    "read_values",
+    "split_values",
 ]

@@ -63,7 +63,7 @@ def explain(
         if gradient is not None:
             rule = "either an index, whose gradient is 1, or a gradient of the whole value"
             raise failure("explain", rule, error=KindError, index=index, gradient=gradient)
-        text = _one(circuit.end, index, digits)
+        text = one_number(circuit.end, index, digits)
         told = output is not None or len(circuit.outputs) == 1
         return text if told else f"{text}\n(of {_others(circuit)})"
     if len(circuit.gates) > MOST:
@@ -80,7 +80,8 @@ def _others(circuit: Circuit) -> str:
     return f"{len(circuit.outputs)} outputs the first; output= chooses: {names}"
 
 
-def _one(end: Wire, index: Any, digits: int) -> str:
+def one_number(end: Wire, index: Any, digits: int = 4) -> str:
+    """Explain one number of a gate's value, as `explain` does."""
     place = checked_place(index, end.shape)
     if end.gate.op is None:
         hint = (

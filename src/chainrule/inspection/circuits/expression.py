@@ -5,7 +5,8 @@ from __future__ import annotations
 import ast
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from chainrule.engine.tensor import Tensor
 from chainrule.errors import ChainruleError, DataError
 from chainrule.inspection.circuits.asking import checked_text, checked_values
 from chainrule.inspection.circuits.gates import Circuit, circuit_of
+from chainrule.inspection.circuits.signs import written
 
 LONGEST, DEEPEST, TALLEST = 2000, 50, 200
 """Characters of an expression, brackets inside brackets, and operations inside operations."""
@@ -24,7 +26,9 @@ _UNARY = (
     *("max", "min", "sum", "mean"),
 )
 _BINARY = {"max": "maximum", "min": "minimum", "matmul": "matmul", "pow": "pow"}
-_FUNCTIONS = tuple(dict.fromkeys((*_UNARY, "softmax", *_BINARY)))
+FUNCTION_NAMES = tuple(dict.fromkeys((*_UNARY, "softmax", *_BINARY)))
+"""The functions that an expression may call."""
+
 _CONSTANTS = {"pi": math.pi, "e": math.e}
 _OPERATORS: dict[type, tuple[str, Callable[[Any, Any], Any]]] = {
     ast.Add: ("+", lambda a, b: a + b),
@@ -35,18 +39,22 @@ _OPERATORS: dict[type, tuple[str, Callable[[Any, Any], Any]]] = {
     ast.MatMult: ("@", lambda a, b: a @ b),
 }
 _KNOWN = "+ - * / ** @, brackets, numbers, names, matrices [[1, 2], [3, 4]], W.T, and " + ", ".join(
-    _FUNCTIONS
+    FUNCTION_NAMES
 )
+_VALUE = re.compile(r"(?<!\w)[^\W\d]\w*\s*=(?!=)")
 _NAMED = re.compile(r"\s*([A-Za-z_]\w*)\s*=(?!=)(.*)", re.DOTALL)
 
 
-def circuit_of_expression(text: str, values: Mapping[str, Any]) -> Circuit:
+def circuit_of_expression(
+    text: str, values: Mapping[str, Any], largest: int | None = None
+) -> Circuit:
     """Compute an expression in float64 and give its circuit, with every gradient.
 
     `values` are numbers, lists or arrays by name.  "f = ..." names the output.  Operators + - * /
     ** @ and the functions sigmoid, tanh, relu, exp, log, sqrt, abs, square, sin, cos, max and min
     (of one or several), sum, mean, softmax, matmul, pow; `W.T` turns a matrix; pi and e are
-    numbers.  Nothing else means anything: the text is parsed and not executed.
+    numbers.  Nothing else means anything: the text is parsed and not executed.  `largest` bounds
+    the numbers of all matrices together, for texts by strangers.
 
     Raises DataError for what cannot be read, for a name without a value and a value without a
     name, for shapes that do not fit and for results that are not finite; KindError for what is no
@@ -60,7 +68,7 @@ def circuit_of_expression(text: str, values: Mapping[str, Any]) -> Circuit:
     body, name = _split(text)
     tree = _parsed(body)
     tensors = {key: _tensor(key, value) for key, value in checked_values(values, {}).items()}
-    reader = _Reader(tensors)
+    reader = _Reader(tensors, largest)
     try:
         result = reader.read(tree)
     except ChainruleError as error:
@@ -89,6 +97,37 @@ def read_value(text: str) -> Any:
     """
     text = checked_text(text, "read_value", 'a number or a matrix as text, such as "[[1, 2]]"')
     return _literal(_parsed(text), text)
+
+
+def read_values(items: Sequence[str]) -> dict[str, Any]:
+    """Read values by name: "x=-2", "W=[[1, 2], [3, 4]]".  Raises DataError for anything else.
+
+    >>> read_values(["x=-2", "W=[[1, 2]]"])
+    {'x': -2.0, 'W': [[1.0, 2.0]]}
+    """
+    found: dict[str, Any] = {}
+    for text in items:
+        name, equals, value = text.partition("=")
+        name = name.strip()
+        if not equals:
+            raise DataError(f"{text[:40]}: expected NAME=VALUE, such as x=-2")
+        if name in found:
+            raise DataError(f"{name}: expected one value, got two")
+        if not value.strip():
+            raise DataError(f"{name}: expected a number or a matrix after =, got nothing")
+        found[name] = read_value(value)
+    return found
+
+
+def split_values(text: str) -> list[str]:
+    """Cut a line of values into one a name, by blanks, commas or semicolons between them.
+
+    >>> split_values("x=-2 y = 5, W=[[1, 2], [3, 4]]")
+    ['x=-2', 'y = 5', 'W=[[1, 2], [3, 4]]']
+    """
+    cuts = [0, *(found.start() for found in _VALUE.finditer(text)), len(text)]
+    parts = [text[one:other].strip(" \t\r\n,;") for one, other in pairwise(cuts)]
+    return [part for part in parts if part]
 
 
 def _split(text: str) -> tuple[str, str]:
@@ -179,8 +218,9 @@ def _number(value: float) -> float:
 class _Reader:
     """Computes a parsed expression, gate by gate, with operations of tensors."""
 
-    def __init__(self, tensors: Mapping[str, Tensor]) -> None:
+    def __init__(self, tensors: Mapping[str, Tensor], largest: int | None) -> None:
         self.tensors = tensors
+        self.largest, self.made = largest, 0
         self.used: set[str] = set()
 
     def read(self, tree: ast.expr) -> Any:
@@ -189,7 +229,8 @@ class _Reader:
             value = self._read(tree)
         array = value.array if isinstance(value, Tensor) else np.asarray(value)
         if not np.isfinite(array).all():
-            raise DataError(f"{ast.unparse(tree)}: is {array.tolist()} here, and not finite")
+            said = written(array, array.shape)
+            raise DataError(f"{ast.unparse(tree)}: is {said} here, and not finite")
         return value
 
     def _read(self, tree: ast.expr) -> Any:
@@ -200,7 +241,9 @@ class _Reader:
             case ast.Name(id=name):
                 return self._named(name)
             case ast.UnaryOp(op=ast.USub(), operand=operand):
-                return -self.read(operand)
+                value = self.read(operand)
+                self._counted("-", value)
+                return -value
             case ast.UnaryOp(op=ast.UAdd(), operand=operand):
                 return self.read(operand)
             case ast.BinOp(left=left, op=op, right=right) if type(op) in _OPERATORS:
@@ -208,8 +251,10 @@ class _Reader:
             case ast.BinOp(op=ast.BitXor()):
                 raise DataError(f"{ast.unparse(tree)}: a power is written x ** 2")
             case ast.Attribute(value=inner, attr="T"):
-                return FUNCTIONS["transpose"](self.read(inner), -2, -1)
-            case ast.Call(func=ast.Name(id=name)) if name not in _FUNCTIONS:
+                value = self.read(inner)
+                self._counted(".T", value)
+                return FUNCTIONS["transpose"](value, -2, -1)
+            case ast.Call(func=ast.Name(id=name)) if name not in FUNCTION_NAMES:
                 raise DataError(f"{name}: no function of that name; known are {_KNOWN}")
             case ast.Call(func=ast.Name(id=name), args=arguments, keywords=[]):
                 return self._called(name, [self.read(argument) for argument in arguments])
@@ -231,6 +276,7 @@ class _Reader:
 
     def _computed(self, kind: type, left: Any, right: Any) -> Any:
         if isinstance(left, Tensor) or isinstance(right, Tensor):
+            self._counted(_OPERATORS[kind][0], left, right)
             return _OPERATORS[kind][1](left, right)
         if kind is ast.MatMult:
             raise DataError("@: expected matrices, got two numbers")
@@ -238,10 +284,22 @@ class _Reader:
         value = _OPERATORS[kind][1](left, right)  # as floats: no number grows without bound
         return float(value)
 
+    def _counted(self, kind: str, *values: Any) -> None:
+        """Count the numbers of a result before it is made, and refuse too many."""
+        if self.largest is None:
+            return
+        self.made += _numbers(kind, [v.shape if isinstance(v, Tensor) else () for v in values])
+        if self.made > self.largest:
+            raise DataError(
+                f"expected at most {self.largest:,} numbers in all matrices together; {kind} makes "
+                "more here"
+            )
+
     def _called(self, name: str, arguments: list[Any]) -> Any:
         tensors = [
             a if isinstance(a, Tensor) else Tensor(np.array(a, np.float64)) for a in arguments
         ]
+        self._counted(name, *tensors)
         if name == "softmax" and len(tensors) == 1:
             return FUNCTIONS["softmax"](tensors[0], -1)
         if len(tensors) == 1 and name in _UNARY:
@@ -252,3 +310,15 @@ class _Reader:
                 result = FUNCTIONS[_BINARY[name]](result, other)
             return result
         raise DataError(f"{name}: takes another number of arguments than {len(arguments)}")
+
+
+def _numbers(kind: str, shapes: Sequence[tuple[int, ...]]) -> int:
+    """Give how many numbers an operation makes at most; 0 where the shapes do not fit."""
+    product = kind in ("@", "matmul") and all(shapes)
+    ends = [shape[-2:] if product else () for shape in shapes]
+    try:
+        rest = np.broadcast_shapes(*(shape[:-2] if product else shape for shape in shapes))
+    except ValueError:  # the operation itself says why
+        return 0
+    rows = [ends[0][0], ends[-1][-1]] if product else []
+    return math.prod((*rest, *rows))

@@ -95,6 +95,7 @@ def _picture(circuit: Circuit, groups: Sequence[_Group]) -> Picture:
     for group in groups:
         place.update({id(gate): len(picture.boxes) for gate in group.gates})
         box = _source_box(group.gates) if group.source else _group_box(group, numbers)
+        box.gates = tuple(group.gates)
         picture.boxes.append(box)
     crossing: dict[tuple[int, int], set[Wire]] = {}
     for end, group in enumerate(groups):

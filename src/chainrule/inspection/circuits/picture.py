@@ -13,31 +13,39 @@ from chainrule.inspection.circuits.steps import local_text
 
 BoxKind = Literal["source", "constant", "gate", "group", "output"]
 
-_LONGEST = 48  # characters of a label: a matrix of three rows
+_LONGEST = 56  # characters of a label: a matrix of three rows
 
 
 @dataclass
 class Box:
     """A source, a gate, a group of gates, or the output; `lines` stand below the title.
 
-    `gives` says all that leaves it, where links are too many for a label each.
+    `gates` are those that it stands for, none for an output.  `gives` says all that leaves it,
+    where links are too many for a label each.
     """
 
     title: str
     kind: BoxKind
     lines: tuple[str, ...] = ()
+    gates: tuple[Gate, ...] = ()
     gives: str = ""
 
 
 @dataclass
 class Link:
-    """From a box to a box: what goes forward above, what comes back below, the local derivative."""
+    """From a box to a box: what goes forward above, what comes back below, the local derivative.
+
+    Of a link that stands for one wire `into` is the gate that reads it, and as which input.
+    `fresh` names the label that a walk through the picture has just brought.
+    """
 
     start: int
     end: int
     above: str = ""
     below: str = ""
     local: str = ""
+    into: tuple[Gate, int] | None = None
+    fresh: Literal["", "above", "below"] = ""
 
 
 @dataclass
@@ -61,9 +69,11 @@ def whole(circuit: Circuit, digits: int = 4) -> Picture:
     for gate in circuit.gates:
         place[id(gate)] = len(picture.boxes)
         picture.boxes.append(_box(gate, digits, branches[id(gate)] > 1))
+        picture.boxes[-1].gates = (gate,)
         for k, wire in enumerate(gate.inputs):
             alone = branches[id(wire.gate)] == 1
             picture.links.append(_link(gate, k, wire, place, digits, alone))
+            picture.links[-1].into = gate, k
     for wire in circuit.outputs:
         start, end = place[id(wire.gate)], len(picture.boxes)
         picture.boxes.append(Box(wire.name, "output", ()))
@@ -78,7 +88,7 @@ def _box(gate: Gate, digits: int, branches: bool) -> Box:
     total = gate.wires[0].gradient
     lines: tuple[str, ...] = ()
     if branches and total is not None and gate.kind != "constant":
-        lines = (f"sum {short(total, gate.shapes[0], digits)}",)  # gradients add where wires part
+        lines = (sum_line(total, gate.shapes[0], digits),)  # gradients add where wires part
     if gate.op is not None:
         text = sign(gate.op)
         return Box(DRAWN.get(text, text), "gate", lines)
@@ -86,6 +96,11 @@ def _box(gate: Gate, digits: int, branches: bool) -> Box:
     if gate.kind == "constant":
         return Box(value, "constant")
     return Box(gate.name, "source", lines)
+
+
+def sum_line(total: Array, shape: tuple[int, ...], digits: int = 4) -> str:
+    """Write the sum of the gradients that arrive at a value which is read several times."""
+    return f"sum {short(total, shape, digits)}"
 
 
 def _link(gate: Gate, k: int, wire: Wire, place: dict[int, int], digits: int, alone: bool) -> Link:

@@ -1,6 +1,8 @@
-"""The arithmetic of a circuit as text: every step forward, and every step backward in order."""
+"""The walk through a circuit, forward and backward in order, and its arithmetic as text."""
 
 from __future__ import annotations
+
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -13,6 +15,69 @@ UNKNOWN = (
     "a shape stands for small values that are not known: that were written since they were used, "
     "or that never were, on device meta"
 )
+
+
+class Step(NamedTuple):
+    """What becomes known at one step of the walk.
+
+    - `value`: what `gate` holds or computes.
+    - `start`: the gradient of the output by itself, from which all others come.
+    - `handed`: what `gate` adds to the gradient of `wire`, its input number `place`; `before` had
+      arrived there from other branches, None if nothing, and `total` is the sum so far.
+    """
+
+    kind: Literal["value", "start", "handed"]
+    gate: Gate
+    wire: Wire
+    place: int = 0
+    before: Array | None = None
+    total: Array | None = None
+
+
+def forward_walk(circuit: Circuit) -> list[Step]:
+    """List the steps forward: each source and each gate, in order."""
+    return [Step("value", gate, Wire(gate, 0)) for gate in circuit.gates if gate.kind != "constant"]
+
+
+def backward_walk(circuit: Circuit) -> list[Step]:
+    """List the steps backward, from the output to the sources; none if no gradient is known."""
+    begun = [wire for wire in circuit.outputs if wire.gradient is not None]
+    if not circuit.gathered:
+        begun = [wire for wire in begun if wire == circuit.end][:1]
+    if not begun:
+        return []
+    steps = [Step("start", wire.gate, wire, total=wire.gradient) for wire in begun]
+    sums: dict[tuple[int, int], Array] = {}
+    for gate in reversed(circuit.gates):
+        for place, (wire, passed) in enumerate(zip(gate.inputs, gate.passed, strict=False)):
+            if passed is None or wire.gate.kind == "constant":
+                continue
+            key = (id(wire.gate), wire.number)
+            before = sums.get(key)
+            sums[key] = passed if before is None else before + passed
+            steps.append(Step("handed", gate, wire, place, before, sums[key]))
+    return steps
+
+
+def step_name(step: Step, top: str) -> str:
+    """Write what a step makes known: "q1", or "df/dq1" where `top` is the output's name."""
+    if step.kind == "value":
+        return " , ".join(wire.name for wire in step.gate.wires)
+    return f"d{top}/d{step.wire.name}"
+
+
+def step_text(step: Step, top: str, digits: int = 4) -> str:
+    """Write a step with its numbers.
+
+    Backward a line says the upstream gradient, the gate's local derivative, their product, and
+    where branches meet the sum so far.
+    """
+    name = step_name(step, top)
+    if step.kind == "value":
+        return f"{name} = {_made(step.gate, digits)}"
+    if step.kind == "start":
+        return f"{name} = {written(step.total, step.wire.shape, digits)}"
+    return f"{name} = {_handed(step, top, digits)}"
 
 
 def text_of(circuit: Circuit, digits: int = 4) -> str:
@@ -55,36 +120,15 @@ def _no_gradient(circuit: Circuit) -> str:
 
 def forward_steps(circuit: Circuit, digits: int = 4) -> list[str]:
     """Write what each source holds and each gate computes, in order."""
-    return [
-        f"{' , '.join(w.name for w in gate.wires)} = {_made(gate, digits)}"
-        for gate in circuit.gates
-        if gate.kind != "constant"
-    ]
+    return [step_text(step, circuit.top, digits) for step in forward_walk(circuit)]
 
 
 def backward_steps(circuit: Circuit, digits: int = 4) -> list[str]:
     """Write what each gate hands to its inputs, from the output to the sources.
 
-    A line says the upstream gradient, the gate's local derivative, their product, and where
-    branches meet the sum so far.  Empty if no gradient is known.
+    Empty if no gradient is known.
     """
-    top = circuit.top
-    begun = [wire for wire in circuit.outputs if wire.gradient is not None]
-    if not circuit.gathered:
-        begun = [wire for wire in begun if wire == circuit.end][:1]
-    if not begun:
-        return []
-    lines = [f"d{top}/d{w.name} = {written(w.gradient, w.shape, digits)}" for w in begun]
-    sums: dict[tuple[int, int], Array] = {}
-    for gate in reversed(circuit.gates):
-        for place, (wire, passed) in enumerate(zip(gate.inputs, gate.passed, strict=False)):
-            if passed is None or wire.gate.kind == "constant":
-                continue
-            key = (id(wire.gate), wire.number)
-            before = sums.get(key)
-            sums[key] = passed if before is None else before + passed
-            lines.append(_handed(gate, place, top, before, sums[key], digits))
-    return lines
+    return [step_text(step, circuit.top, digits) for step in backward_walk(circuit)]
 
 
 def results(circuit: Circuit, digits: int = 4) -> list[str]:
@@ -130,19 +174,16 @@ def _made(gate: Gate, digits: int) -> str:
     return value if gate.op is None else f"{gate_formula(gate, digits)} = {value}"
 
 
-def _handed(
-    gate: Gate, place: int, top: str, before: Array | None, total: Array, digits: int
-) -> str:
-    wire, shape = gate.inputs[place], gate.inputs[place].shape
-    more = "" if before is None else f"{written(before, shape, digits)} + "
-    text = f"d{top}/d{wire.name} = "
+def _handed(step: Step, top: str, digits: int) -> str:
+    gate, wire, before = step.gate, step.wire, step.before
+    more = "" if before is None else f"{written(before, wire.shape, digits)} + "
+    total = written(step.total, wire.shape, digits)
     if len(gate.shapes) > 1:
-        text += f"{more}{_back_through(gate, place, top, digits)} = "
-        text += written(total, shape, digits)
-        return text if before is None else f"{text}   (branches add)"
-    if gate.name != top:
-        text += f"{more}d{top}/d{gate.name} * d{gate.name}/d{wire.name} = "
-    text += f"{more}{_product(gate, place, digits)} = {written(total, shape, digits)}"
+        text = f"{more}{_back_through(gate, step.place, top, digits)} = {total}"
+    else:
+        rule = f"{more}d{top}/d{gate.name} * d{gate.name}/d{wire.name} = "
+        text = "" if gate.name == top else rule
+        text += f"{more}{product(gate, step.place, digits)} = {total}"
     return text if before is None else f"{text}   (branches add)"
 
 
@@ -155,7 +196,7 @@ def _back_through(gate: Gate, place: int, top: str, digits: int) -> str:
     return f"back through {sign(gate.op)} of {', '.join(parts)}: {handed}" if gate.op else handed
 
 
-def _product(gate: Gate, place: int, digits: int) -> str:
+def product(gate: Gate, place: int, digits: int = 4) -> str:
     """Write upstream times local; for matrices the transposed product: nobody forms Jacobians."""
     upstream = gate.wires[0].gradient
     said = "?" if upstream is None else written(upstream, gate.shapes[0], digits)

@@ -23,27 +23,33 @@ FILLS = {
 }
 
 _CONTROLS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")  # no XML may hold them
+# Within a page these rules are the page's: each names an element that no HTML has.
 _STYLE = f"""
 text {{ font: 13px ui-monospace, Consolas, Menlo, monospace; fill: #202124; text-anchor: middle; }}
-.value, .gradient, .local {{ paint-order: stroke; stroke: white; stroke-width: 3px; }}
-.beside {{ text-anchor: start; font-size: 11px; }}
-.box {{ stroke: #3c4043; stroke-width: 1.2; }}
-.wire {{ fill: none; stroke: #80868b; stroke-width: 1.4; }}
-.value {{ fill: {VALUE}; }}
-.gradient {{ fill: {GRADIENT}; }}
-.local {{ fill: {LOCAL}; font-size: 11px; font-style: italic; text-anchor: end; }}
-.note {{ font-size: 11px; fill: {LOCAL}; }}
-.legend {{ text-anchor: start; font-size: 11px; }}
+text.value, text.gradient, text.local {{ paint-order: stroke; stroke: white; stroke-width: 3px; }}
+text.beside {{ text-anchor: start; font-size: 11px; }}
+rect.box {{ stroke: #3c4043; stroke-width: 1.2; }}
+path.wire {{ fill: none; stroke: #80868b; stroke-width: 1.4; }}
+text.value {{ fill: {VALUE}; }}
+text.gradient {{ fill: {GRADIENT}; }}
+text.fresh {{ font-weight: bold; }}
+text.local {{ fill: {LOCAL}; font-size: 11px; font-style: italic; text-anchor: end; }}
+text.note {{ font-size: 11px; fill: {LOCAL}; }}
+text.legend {{ text-anchor: start; font-size: 11px; }}
 """
 
 
 class Anchor(NamedTuple):
-    """A box that is a link within a page: where it leads, what it says, whether it is chosen."""
+    """A box that is a link within a page: where it leads, what it says, whether it is chosen.
+
+    `now` marks the box at which a walk through the picture has arrived.
+    """
 
     name: str
     address: str
     label: str
     chosen: bool = False
+    now: bool = False
 
 
 def svg_of(
@@ -76,8 +82,9 @@ def svg_of(
 
 def _linked(drawn: str, anchor: Anchor) -> str:
     chosen = ' aria-current="true"' if anchor.chosen else ""
+    kind = "gate-link now" if anchor.now else "gate-link"
     return (
-        f'<a class="gate-link" id={quoteattr(anchor.name)} href={quoteattr(anchor.address)} '
+        f'<a class="{kind}" id={quoteattr(anchor.name)} href={quoteattr(anchor.address)} '
         f'data-swap="" aria-label={quoteattr(anchor.label)}{chosen}>\n{drawn}\n</a>'
     )
 
@@ -106,12 +113,16 @@ def _labels(link: Link, route: list[Point]) -> list[str]:
     (x, y), last = label_spot(route), route[-1]
     lines = []
     if link.above:
-        lines.append(_text(x, y - 5, link.above, "value"))
+        lines.append(_text(x, y - 5, link.above, _fresh("value", link.fresh == "above")))
     if link.below:
-        lines.append(_text(x, y + 14, link.below, "gradient"))
+        lines.append(_text(x, y + 14, link.below, _fresh("gradient", link.fresh == "below")))
     if link.local:
         lines.append(_text(last[0] - 10, last[1] - 4, local_label(link), "local"))
     return lines
+
+
+def _fresh(kind: str, fresh: bool) -> str:
+    return f"{kind} fresh" if fresh else kind
 
 
 def local_label(link: Link) -> str:

@@ -54,7 +54,10 @@ async function visit(url, push = true) {
     clearTimeout(slow);
     if (current === own) current = null;
   }
-  if (!current && steps.length) document.getElementById(steps.shift())?.click();
+  if (current || !steps.length) return;
+  const next = document.getElementById(steps.shift());
+  if (next?.href) next.click();
+  else steps.length = 0; // the way ends here: what was pressed beyond is forgotten
 }
 
 function plain(event) {
