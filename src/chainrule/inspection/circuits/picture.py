@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import groupby, pairwise
 from typing import Literal
@@ -21,11 +21,15 @@ _LONGEST = 48  # characters of a label: a matrix of three rows
 
 @dataclass
 class Box:
-    """A source, a gate, a group of gates, or the output; `lines` stand below the title."""
+    """A source, a gate, a group of gates, or the output; `lines` stand below the title.
+
+    `gates` are those that a box of a folded picture stands for.
+    """
 
     title: str
     kind: BoxKind
     lines: tuple[str, ...] = ()
+    gates: tuple[Gate, ...] = ()
 
 
 @dataclass
@@ -78,11 +82,11 @@ def folded(circuit: Circuit, most: int, depth: int | None = None) -> Picture:
     for gate in circuit.gates:
         if gate.kind == "input":
             place[id(gate)] = len(picture.boxes)
-            picture.boxes.append(Box(gate.name, "source", (shaped(gate.shapes[0]),)))
+            picture.boxes.append(Box(gate.name, "source", (shaped(gate.shapes[0]),), (gate,)))
     for title, gates in groups:
         for gate in gates:
             place[id(gate)] = len(picture.boxes)
-        picture.boxes.append(_group_box(title, gates))
+        picture.boxes.append(replace(_group_box(title, gates), gates=tuple(gates)))
     seen: dict[tuple[int, int], Link] = {}
     for _, gates in groups:
         for gate in gates:
@@ -90,7 +94,8 @@ def folded(circuit: Circuit, most: int, depth: int | None = None) -> Picture:
                 _cross(picture, seen, place, wire, place[id(gate)])
     for wire in circuit.outputs:
         end = len(picture.boxes)
-        picture.boxes.append(Box(wire.name, "output", (_short(wire.value, wire.shape, 4),)))
+        said = (_short(wire.value, wire.shape, 4),)
+        picture.boxes.append(Box(wire.name, "output", said, (wire.gate,)))
         picture.links.append(Link(place[id(wire.gate)], end, shaped(wire.shape)))
     return picture
 
