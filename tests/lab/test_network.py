@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import shutil
 import threading
 from html import unescape
 from pathlib import Path
@@ -432,3 +433,14 @@ def test_a_run_whose_images_are_gone(tmp_path: Path, picture: bytes) -> None:
     answer = client.get(f"/network?net=run:gone&picture={name}&layer=fc&channel=1")
     assert answer.status_code == 200
     assert 'id="on-the-map"' in answer.text
+
+
+def test_names_of_runs_are_only_text(tmp_path: Path, runs: Path) -> None:
+    name = "<img src=x onerror=alert(1)>&'"
+    shutil.copytree(runs / "small", tmp_path / name)
+    client = create_app(Settings(tmp_path)).test_client()
+    for path in ("/network", "/network?layer=conv1&channel=1&way=back"):
+        answer = client.get(path)
+        assert answer.status_code == 200
+        assert "<img src=x" not in answer.text
+        assert "&lt;img src=x" in answer.text

@@ -28,6 +28,7 @@ LINES = 16
 
 _FEW = 3  # windows that are all shown, if they are small
 _SMALL_WINDOWS = 60  # numbers of all these windows together
+_EVEN = 0.179  # the luminance on which black and white digits stand out alike: by 4.6 to 1
 
 
 class Cell(NamedTuple):
@@ -333,19 +334,30 @@ def _cells(
     line = values[np.newaxis]
     colours = np.repeat(grey(line)[..., np.newaxis], 3, 2) if plain else signed(line)
     for k, (row, col) in enumerate(zip(*at, strict=True)):
-        red, green, blue = (int(c) for c in colours[0, k])
-        dark = 0.299 * red + 0.587 * green + 0.114 * blue < 128
-        back, ink = f"#{red:02x}{green:02x}{blue:02x}", "#fff" if dark else "#000"
+        back = "#" + "".join(f"{int(c):02x}" for c in colours[0, k])
+        ink = "#fff" if luminance(colours[0, k]) < _EVEN else "#000"
         won = wins is not None and bool(wins[k])
         found[int(row)][int(col)] = Cell(number(float(values[k]), 3), back, ink, won)
     return found
+
+
+def luminance(colour: Array) -> float:
+    """Give a colour's relative luminance, from 0 to 1 (WCAG 2.1).
+
+    >>> luminance(np.array([255, 255, 255], np.uint8)), luminance(np.zeros(3, np.uint8))
+    (1.0, 0.0)
+    """
+    part = colour / 255.0
+    linear = np.where(part <= 0.04045, part / 12.92, ((part + 0.055) / 1.055) ** 2.4)
+    return float(np.round(linear @ [0.2126, 0.7152, 0.0722], 6))
 
 
 def _listed(run: Followed, terms: Terms) -> tuple[list[Line], tuple[int, float]]:
     """Show the largest terms one by one, and what the others come to."""
     products = terms.products
     sizes = np.abs(np.nan_to_num(products, nan=np.inf))
-    order = np.argsort(-sizes, kind="stable")[: min(LINES, max(4, np.count_nonzero(sizes)))]
+    worth = np.count_nonzero(sizes) if len(sizes) > LINES else len(sizes)
+    order = np.argsort(-sizes, kind="stable")[: min(LINES, max(1, worth))]
     most = float(np.abs(np.nan_to_num(products)).max(initial=0.0)) or 1.0
     key = run.keys.get(id(terms.wire.gate), "")
     lines = []
