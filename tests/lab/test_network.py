@@ -17,10 +17,12 @@ from flask.testing import FlaskClient
 from PIL import Image
 
 import chainrule as cr
+from chainrule import nn
 from chainrule.engine.op import Array
 from chainrule.engine.tensor import Tensor
 from chainrule.lab import Settings, create_app
 from chainrule.lab import followed as followed_file
+from chainrule.lab.numbers import backward, same
 from chainrule.lab.pictures import Pictures
 from chainrule.lab.subjects import Subjects
 from chainrule.lab.tiles import Form
@@ -222,6 +224,31 @@ def test_what_arrives_is_the_gradient(
     arrived = sum(float(r[1]) for r in cells(text) if len(r) == 2 and r[0].startswith("from "))
     assert arrived == pytest.approx(value, rel=1e-4, abs=1e-7)
     assert "Please report this" not in text
+
+
+def test_a_scores_own_gradient_is_one(ask: Ask) -> None:
+    for channel, value in ((4, 1.0), (5, 0.0)):
+        text = ask(f"{NET}&layer=fc2&channel={channel}&target=4&way=back")
+        assert on_the_map(text) == value
+        assert f"the gradient is {value:g}" in text
+        assert "Please report this" not in text
+
+
+def test_rounding_is_no_fault_but_a_wrong_sum_is() -> None:
+    x = cr.tensor([[0.5, 9.0, -8.0]])
+
+    class Saturated(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return cr.tanh(x) * 3.0
+
+    run = followed_file.follow(Saturated(), x.numpy(), 1)
+    gate = run.gates["input"]
+    for place in ((0, 0), (0, 1), (0, 2)):
+        found = backward(run, gate, place, None)
+        assert found.agrees  # 1 - tanh(9)**2 is 0 in float32
+    assert not same(1.001, 1.0, 1.0)
+    assert not same(0.5, float("nan"), 1.0)
+    assert same(float("inf"), float("inf"), 1.0)
 
 
 def test_dense_layers_show_their_largest_products(ask: Ask, seen: tuple[Member, Array]) -> None:

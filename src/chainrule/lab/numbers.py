@@ -28,6 +28,7 @@ LINES = 16
 
 _FEW = 3  # windows that are all shown, if they are small
 _SMALL_WINDOWS = 60  # numbers of all these windows together
+_CLOSE, _CANCELLED = 1e-4, 1e-2  # of a sum's terms; of the gradients that derivatives weigh
 _EVEN = 0.179  # the luminance on which black and white digits stand out alike: by 4.6 to 1
 
 
@@ -195,7 +196,10 @@ def backward(run: Followed, gate: Gate, place: Index, part: int | None) -> Backw
     total = sum(reader.total for reader in readers)
     if is_score:
         total += float(np.ravel_multi_index(place, end.shape) == run.target)
-    scale = sum(float(np.abs(a.terms.products).sum()) for a in found if a.terms is not None)
+    known = [a.terms for a in found if a.terms is not None]
+    scale = sum(float(np.abs(terms.products).sum()) for terms in known)
+    # Derivatives such as 1 - y**2 cancel: in float32 they are right to so much of a whole.
+    scale += _CANCELLED * sum(float(np.abs(terms.numbers).sum()) for terms in known)
     shares = _shares(run, made(gate, place), gradient, part) if gate.op and gradient else []
     agrees = same(total, gradient, scale)
     return Backward(gradient, readers, total, agrees, is_score, shares)
@@ -237,7 +241,7 @@ def same(found: float, shown: float, scale: float) -> bool:
     """Say whether a sum in float64 is the network's in float32, whose terms are so large."""
     if np.isnan(found) or np.isinf(found):
         return bool(np.isnan(found) == np.isnan(shown)) and (np.isnan(found) or found == shown)
-    return bool(abs(found - shown) <= 1e-4 * max(abs(shown), scale) + 1e-12)
+    return bool(abs(found - shown) <= _CLOSE * max(abs(shown), scale) + 1e-12)
 
 
 def name_of(run: Followed, gate: Gate) -> str:

@@ -30,9 +30,12 @@ NETWORKS = [
 def walked(name: str, size: int, seed: int = 0) -> tuple[Any, Tensor, Circuit]:
     cr.manual_seed(seed)
     model = cr.create_model(name).eval()
-    for buffer_name, buffer in model.named_buffers():  # statistics that are not 0 and 1
-        if "running" in buffer_name:
-            buffer.array[...] = np.random.default_rng(1).uniform(0.5, 1.5, buffer.shape)
+    generator = np.random.default_rng(1)
+    parts = [*model.named_buffers(), *model.named_parameters()]
+    norms = any("running" in part_name for part_name, _ in parts)
+    for part_name, part in parts:  # norms whose numbers are not 0 and 1
+        if "running" in part_name or (norms and part.ndim == 1):
+            part.array[...] = generator.uniform(0.5, 1.5, part.shape)
     x = cr.randn(1, find(name).channels, size, size)
     circuit = circuit_of(trace(model, x), dict(model.named_parameters()))
     end = circuit.outputs[0]
