@@ -6,6 +6,7 @@ import io
 import re
 import shutil
 import threading
+from dataclasses import replace
 from html import unescape
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from PIL import Image
 
 import chainrule as cr
 from chainrule import nn
+from chainrule.data.dataset import Task
 from chainrule.engine.op import Array
 from chainrule.engine.tensor import Tensor
 from chainrule.lab import Settings, create_app
@@ -471,3 +473,38 @@ def test_names_of_runs_are_only_text(tmp_path: Path, runs: Path) -> None:
         assert answer.status_code == 200
         assert "<img src=x" not in answer.text
         assert "&lt;img src=x" in answer.text
+
+
+@pytest.mark.parametrize("value", [float("nan"), 1e30, float("inf")])
+def test_a_network_that_diverged_is_shown(runs: Path, value: float) -> None:
+    app = create_app(Settings(runs))
+    subject = app.extensions["chainrule"].subjects.get("run:small")
+    for parameter in subject.member.model.parameters():
+        parameter.array[...] = value
+    client = app.test_client()
+    for layer in ("input", "conv1", "relu1", "pool1", "conv2", "relu2", "fc1", "fc2"):
+        for way in ("there", "back"):
+            answer = client.get(f"{NET}&layer={layer}&channel=0&way={way}")
+            assert answer.status_code == 200
+            assert "Please report this" not in answer.text, (layer, way)
+
+
+@pytest.mark.parametrize("task", ["regression", "multilabel"])
+def test_other_tasks_have_other_answers(runs: Path, task: Task) -> None:
+    app = create_app(Settings(runs))
+    subject = app.extensions["chainrule"].subjects.get("run:small")
+    member = subject.member
+    subject.member = replace(member, config=replace(member.config, task=task))
+    text = app.test_client().get(NET).text
+    rows = [row for row in cells(text) if len(row) == (2 if task == "regression" else 3)]
+    x = subject.seen("test-0", Pictures(runs))
+    scores = member.scores(x)[0, 0]
+    if task == "regression":
+        assert "Probability" not in text
+        shown = [float(row[1]) for row in rows[1:6]]
+        np.testing.assert_allclose(shown, scores[:5], rtol=1e-3)
+    else:
+        chances = np.sort(100 / (1 + np.exp(-scores)))[::-1][:5]
+        np.testing.assert_allclose(
+            [float(r[2].rstrip(" %")) for r in rows[1:6]], chances, atol=0.01
+        )

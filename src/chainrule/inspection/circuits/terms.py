@@ -33,10 +33,10 @@ class Terms:
 
     @property
     def products(self) -> Array:
-        """Each number times its factor, (K,)."""
+        """Each number times its factor, (K,); a derivative of 0 lets no NaN pass, a weight does."""
         with np.errstate(all="ignore"):
             found: Array = self.numbers * self.factors
-        return found
+        return found if self.by is not None else np.where(self.factors == 0, 0.0, found)
 
     @property
     def total(self) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import groupby
 from typing import Any, NamedTuple
 
+import numpy as np
 from flask import Blueprint, redirect, render_template
 from werkzeug.wrappers import Response
 
@@ -40,15 +41,16 @@ _MOST = 10**9
 def page() -> Response | tuple[str, int]:
     """Show a network, as far down as the address goes: a picture, a layer, a map, a number."""
     view, problem = View(Query()), ""
-    try:
-        view.fill()
-    except ChainruleError as error:
-        problem = str(error)
-    if view.moved:
-        return redirect(view.moved)
-    body = render_template(
-        "network.html", page="network", problem=problem, view=view, go=view.go, num=number
-    )
+    with np.errstate(all="ignore"):  # networks that diverged are shown too
+        try:
+            view.fill()
+        except ChainruleError as error:
+            problem = str(error)
+        if view.moved:
+            return redirect(view.moved)
+        body = render_template(
+            "network.html", page="network", problem=problem, view=view, go=view.go, num=number
+        )
     return body, 400 if problem else 200
 
 
