@@ -23,7 +23,7 @@ _LONGEST = 48  # characters of a label: a matrix of three rows
 class Box:
     """A source, a gate, a group of gates, or the output; `lines` stand below the title.
 
-    `gates` are those that a box of a folded picture stands for.
+    `gates` are those that a box of a folded picture stands for, none for an output.
     """
 
     title: str
@@ -94,8 +94,7 @@ def folded(circuit: Circuit, most: int, depth: int | None = None) -> Picture:
                 _cross(picture, seen, place, wire, place[id(gate)])
     for wire in circuit.outputs:
         end = len(picture.boxes)
-        said = (_short(wire.value, wire.shape, 4),)
-        picture.boxes.append(Box(wire.name, "output", said, (wire.gate,)))
+        picture.boxes.append(Box(wire.name, "output", (_short(wire.value, wire.shape, 4),)))
         picture.links.append(Link(place[id(wire.gate)], end, shaped(wire.shape)))
     return picture
 

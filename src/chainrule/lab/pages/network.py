@@ -260,8 +260,9 @@ class View:
         chosen = None if self.layer is None else self.layer.gate
         anchors = []
         for k, box in enumerate(picture.boxes):
-            layer = run.layer(run.keys[id(box.gates[-1])])
-            here = box.kind != "output" and any(gate is chosen for gate in box.gates)
+            last = box.gates[-1] if box.gates else run.circuit.outputs[0].gate
+            layer = run.layer(run.keys[id(last)])
+            here = any(gate is chosen for gate in box.gates)
             said = ", ".join([box.title, *box.lines])
             anchors.append(Anchor(f"box-{k}", self.to_layer(layer.key), said, here))
         return svg_of(picture, layout, f"Layers of {self.subject.title}", anchors)
@@ -271,7 +272,7 @@ class View:
         """The layers, under the titles of the graph's boxes where these stand for several."""
         assert self.run is not None
         boxes = self.run.drawn(self.depth)[0].boxes
-        where = {id(g): k for k, box in enumerate(boxes) if box.kind != "output" for g in box.gates}
+        where = {id(gate): k for k, box in enumerate(boxes) for gate in box.gates}
         found = []
         for k, layers in groupby(self.run.layers, lambda layer: where[id(layer.gate)]):
             listed = list(layers)
