@@ -149,6 +149,21 @@ def test_the_graphs_boxes_are_reached_by_the_keyboard(opened: Watched) -> None:
     assert page.locator("svg a.gate-link[aria-current]").count() == 1
 
 
+def test_what_is_chosen_is_in_view(opened: Watched) -> None:
+    page = opened.open("/network?net=model:googlenet&depth=2&layer=inception4d.cat")
+    boxes = [
+        ("#graph", "svg a.gate-link[aria-current]"),
+        ("#table", "tr[aria-current]"),
+    ]
+    for box, chosen in boxes:
+        outer = page.locator(box).bounding_box()
+        inner = page.locator(f"{box} {chosen}").bounding_box()
+        assert outer
+        assert inner
+        assert outer["y"] <= inner["y"] <= outer["y"] + outer["height"]
+        assert outer["x"] <= inner["x"] <= outer["x"] + outer["width"]
+
+
 def test_choosing_network_target_and_detail(opened: Watched) -> None:
     page = opened.open(NET)
     page.locator("#target").select_option("5")

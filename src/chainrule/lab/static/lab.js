@@ -24,13 +24,16 @@ function recall({ focus, scrolls }) {
   target?.focus({ preventScroll: true });
 }
 
-// In a box that scrolls, what is chosen is in view.
+// In a box that scrolls, what is chosen is in view; of a graph, else, where it begins.
 function turn() {
   for (const box of main.querySelectorAll(".scroll")) {
-    const chosen = box.querySelector("[aria-current]")?.getBoundingClientRect();
-    const { top, height } = box.getBoundingClientRect();
-    if (!chosen || (chosen.top >= top && chosen.bottom <= top + height)) continue;
-    box.scrollBy({ top: chosen.top - top - height / 2, behavior: "instant" });
+    const chosen = box.querySelector("[aria-current]") ?? box.querySelector("svg a");
+    if (!chosen) continue;
+    const it = chosen.getBoundingClientRect();
+    const { top, left, width, height } = box.getBoundingClientRect();
+    const down = it.top < top || it.bottom > top + height ? it.top - top - height / 2 : 0;
+    const aside = it.left < left || it.right > left + width ? it.left - left - width / 3 : 0;
+    if (down || aside) box.scrollBy({ top: down, left: aside, behavior: "instant" });
   }
 }
 
