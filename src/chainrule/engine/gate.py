@@ -106,15 +106,21 @@ class GraphNode:
             if gradient is not None:
                 node._add(index, gradient)
 
-    def pull(self, gradients: Sequence[Array | None]) -> tuple[Array | None, ...]:
-        """Give the gradients of an operation's inputs for those of its values; changes nothing."""
+    def pull(
+        self, gradients: Sequence[Array | None], needs: Sequence[bool] | None = None
+    ) -> tuple[Array | None, ...]:
+        """Give the gradients of an operation's inputs for those of its values; changes nothing.
+
+        `needs` says for which inputs, None that all that are floats have one.
+        """
         if self._run is None or self.op is None:
             raise GraphError(f"gate {self.name!r}: backward before forward")
         kernel, saved = self._run
         gys = tuple(gradients)
-        needs = tuple([n._values[i].dtype.kind == "f" for n, i in self.edges])
+        floats = [n._values[i].dtype.kind == "f" for n, i in self.edges]
+        wanted = floats if needs is None else [a and b for a, b in zip(floats, needs, strict=True)]
         found: tuple[Array | None, ...] = kernel.backward(
-            self.op, saved, gys if len(gys) > 1 else gys[0], needs
+            self.op, saved, gys if len(gys) > 1 else gys[0], tuple(wanted)
         )
         return found
 

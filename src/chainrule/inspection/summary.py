@@ -139,8 +139,14 @@ def summary(
     finally:
         for module, training in modes:
             module.training = training
-    rows, used = _Table(model, graph).rows()
-    return Summary(model, shape, rows, _unused(model, used))
+    table = _Table(model, graph)
+    rows = [row for row, _ in table.rows()]
+    return Summary(model, shape, rows, _unused(model, table.used))
+
+
+def rows_of(model: Module, graph: Graph) -> list[tuple[Row, list[GraphNode]]]:
+    """Give the table of a network that was traced: each row with the operations that it counts."""
+    return _Table(model, graph).rows()
 
 
 def _unused(model: Module, used: set[int]) -> dict[str, int]:
@@ -174,15 +180,12 @@ class _Table:
         self.fields: dict[int, _Field] = {}
         self.used: set[int] = set()
 
-    def rows(self) -> tuple[list[Row], set[int]]:
-        """Give the rows in the order in which they ran, and the parameters that did."""
+    def rows(self) -> list[tuple[Row, list[GraphNode]]]:
+        """Give the rows in the order in which they ran; `used` are then the parameters that did."""
         for node in self.graph.inputs:
             axes = len(node.specs[0].shape) - 2
             self.fields[id(node)] = _Field((1,) * axes, (1,) * axes)
-        found = []
-        for gates in self._groups():
-            found.append(self._row(gates))
-        return found, self.used
+        return [(self._row(gates), [node for _, node in gates]) for gates in self._groups()]
 
     def _groups(self) -> Iterator[list[tuple[Op, GraphNode]]]:
         """Give the operations of a layer without parts together, others alone."""

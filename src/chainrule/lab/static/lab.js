@@ -24,6 +24,27 @@ function recall({ focus, scrolls }) {
   target?.focus({ preventScroll: true });
 }
 
+// In a box that scrolls, what is chosen is in view; of a graph, else, where it begins.
+function turn() {
+  for (const box of main.querySelectorAll(".scroll")) {
+    const chosen = box.querySelector("[aria-current]") ?? box.querySelector("svg a");
+    if (!chosen) continue;
+    const it = chosen.getBoundingClientRect();
+    const { top, left, width, height } = box.getBoundingClientRect();
+    const down = it.top < top || it.bottom > top + height ? it.top - top - height / 2 : 0;
+    const aside = it.left < left || it.right > left + width ? it.left - left - width / 3 : 0;
+    if (down || aside) box.scrollBy({ top: down, left: aside, behavior: "instant" });
+  }
+}
+
+// A link to a part of the page brings it into view, if it is not there.
+function reveal(hash) {
+  const part = hash && document.getElementById(hash);
+  if (!part) return;
+  const { top } = part.getBoundingClientRect();
+  if (top < 0 || top > innerHeight * 0.6) part.scrollIntoView({ block: "start" });
+}
+
 function show(text, url, push) {
   const page = new DOMParser().parseFromString(text, "text/html");
   const fresh = page.getElementById("main");
@@ -34,6 +55,7 @@ function show(text, url, push) {
   document.getElementById("permalink").href = url;
   if (push) history.pushState(null, "", url);
   recall(before);
+  turn();
   document.dispatchEvent(new CustomEvent("lab:shown"));
   const problem = main.querySelector("[role=alert]");
   announce(problem ? problem.textContent.trim() : "");
@@ -46,6 +68,7 @@ async function visit(url, push = true) {
   try {
     const answer = await fetch(url, { signal: own.signal, headers: { Accept: "text/html" } });
     show(await answer.text(), answer.url, push);
+    reveal(new URL(url).hash.slice(1));
   } catch (error) {
     if (error.name === "AbortError") return;
     steps.length = 0;
@@ -101,6 +124,8 @@ document.addEventListener("change", (event) => {
 
 addEventListener("popstate", () => visit(location.href, false));
 addEventListener("pageshow", () => document.querySelectorAll("form[data-sent]").forEach((f) => delete f.dataset.sent));
+
+turn();
 
 // Parts that follow something that goes on: asked for again every so many seconds.
 async function refresh(part) {
