@@ -9,7 +9,6 @@ import pytest
 from PIL import Image
 
 from chainrule.cli import look as looked
-from chainrule.cli.look import _samples
 from chainrule.data.mnist import load_mnist
 from chainrule.data.transforms import Normalize
 from chainrule.inspection.looking import Use
@@ -117,8 +116,8 @@ def test_errors_say_what_there_is(run: Run, trained: Path) -> None:
 
 def test_samples_for_methods_that_want_many_images(trained: Path, small_set: str) -> None:
     member = Member.load(trained / "run")
-    images, labels = _samples(member)(4)
+    images, labels = member.samples(4)
     test = load_mnist(small_set).test
     assert images.shape == (4, 1, 32, 32)
     assert labels.tolist() == test.labels[:4].tolist()
-    assert len(_samples(member)(1000)[0]) == len(test)
+    assert len(member.samples(1000)[0]) == len(test)
