@@ -12,6 +12,8 @@ from typing import Any
 from chainrule.errors import DataError
 from chainrule.lab.app import create_app
 from chainrule.lab.settings import Settings, is_loopback
+from chainrule.lab.warming import begin_warming
+from chainrule.lab.workshop import EXTENSION
 
 PORT = 8765
 """Where a lab is served if nothing is asked for, and if taken, on one of the next ports."""
@@ -35,6 +37,7 @@ def serve(settings: Settings, ready: Callable[[str], None], port: int | None = N
     )
     try:
         ready(address(settings))
+        begin_warming(app.extensions[EXTENSION])
         server.run()  # until KeyboardInterrupt or SystemExit, which it takes for its end
     finally:
         server.close()

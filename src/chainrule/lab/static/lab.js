@@ -3,58 +3,80 @@
 
 const main = document.getElementById("main");
 const said = document.getElementById("said");
-let current = null; // the visit under way: { control, done }
+let current = null; // the visit under way
+let shown = view(location); // the view whose address the page has
 const steps = []; // ids of controls that were pressed meanwhile, each of which counts
+
+function view(place) {
+  return place.pathname + place.search;
+}
 
 function announce(text) {
   said.textContent = text;
 }
 
-function remember() {
-  const scrolls = [...main.querySelectorAll(".scroll[id]")].map((e) => [e.id, e.scrollLeft, e.scrollTop]);
-  return { focus: document.activeElement?.id, scrolls };
+function focused() {
+  const element = document.activeElement;
+  return main.contains(element) || element === main ? element : null;
 }
 
-function recall({ focus, scrolls }) {
+function remember() {
+  const scrolls = [...main.querySelectorAll(".scroll[id]")].map((e) => [e.id, e.scrollLeft, e.scrollTop]);
+  return { focus: focused()?.id, value: focused()?.value, scrolls };
+}
+
+// What is typed while an answer is on its way stays: `before` is what stood there when it was asked for.
+function recall({ focus, value, scrolls }, before) {
   for (const [id, left, top] of scrolls) {
     const box = document.getElementById(id);
     if (box) box.scrollTo({ left, top, behavior: "instant" });
   }
   const target = (focus && document.getElementById(focus)) || main.querySelector("[data-focus]");
+  if (focus && target?.id === focus && before.focus === focus && before.value !== value) target.value = value;
   target?.focus({ preventScroll: true });
 }
 
-function show(text, url, push) {
+function show(text, url, push, before) {
   const page = new DOMParser().parseFromString(text, "text/html");
   const fresh = page.getElementById("main");
-  if (!fresh) throw new Error("the answer was no page of the lab");
-  const before = remember();
+  if (!fresh) return location.assign(url); // no page of ours: a file, say
+  const now = remember();
   main.replaceChildren(...fresh.childNodes);
   document.title = page.title;
-  document.getElementById("permalink").href = url;
+  document.getElementById("permalink").href = page.getElementById("permalink")?.href ?? url;
+  document.getElementById("pages").innerHTML = page.getElementById("pages")?.innerHTML ?? "";
   if (push) history.pushState(null, "", url);
-  recall(before);
+  shown = view(location);
+  recall(now, before);
   document.dispatchEvent(new CustomEvent("lab:shown"));
   const problem = main.querySelector("[role=alert]");
   announce(problem ? problem.textContent.trim() : "");
+  follow();
 }
 
 async function visit(url, push = true) {
   current?.abort();
   const own = (current = new AbortController());
+  const before = remember();
   const slow = setTimeout(() => announce("Working..."), 250);
   try {
     const answer = await fetch(url, { signal: own.signal, headers: { Accept: "text/html" } });
-    show(await answer.text(), answer.url, push);
+    show(await answer.text(), answer.url, push, before);
   } catch (error) {
     if (error.name === "AbortError") return;
     steps.length = 0;
-    announce("The server does not answer. Start `chainrule lab` again, then reload this page.");
+    announce("The server does not answer. Start `chainrule lab` again, then try once more.");
   } finally {
     clearTimeout(slow);
     if (current === own) current = null;
   }
-  if (!current && steps.length) document.getElementById(steps.shift())?.click();
+  while (!current && steps.length) document.getElementById(steps.shift())?.dispatchEvent(new MouseEvent("click", { bubbles: true, cancelable: true }));
+}
+
+// A link that says where it leads, a form, or the browser's history: steps that wait are void.
+function leave(url, push = true) {
+  steps.length = 0;
+  visit(url, push);
 }
 
 function plain(event) {
@@ -63,43 +85,53 @@ function plain(event) {
 
 document.addEventListener("click", (event) => {
   const anchor = event.target.closest("a[data-swap]");
-  if (!anchor || plain(event) || event.defaultPrevented) return;
+  const href = anchor && (anchor.href.baseVal ?? anchor.href); // links within SVG hold an object
+  if (!href || anchor.target || plain(event) || event.defaultPrevented) return;
   event.preventDefault();
+  const url = new URL(href, location.href).href;
   // A step goes on from what is shown, so that ten presses are ten steps; any other link says
   // where it leads, and the last one wins.
-  if (anchor.dataset.swap === "step" && current) {
-    steps.push(anchor.id);
-    return;
-  }
-  steps.length = anchor.dataset.swap === "step" ? steps.length : 0;
-  const href = anchor.href.baseVal ?? anchor.href; // links within SVG hold an object
-  visit(new URL(href, location.href).href);
+  if (anchor.dataset.swap !== "step") leave(url);
+  else if (current) steps.push(anchor.id);
+  else visit(url);
 });
 
 document.addEventListener("submit", (event) => {
   const form = event.target;
   if (form.dataset.swap === undefined) {
     // A form that changes something is sent once, however often its button is pressed.
-    if (form.dataset.sent) event.preventDefault();
-    form.dataset.sent = "yes";
+    if (form.dataset.sent || tooLarge(form)) event.preventDefault();
+    else form.dataset.sent = "yes";
     return;
   }
   event.preventDefault();
   const url = new URL(form.action);
   const values = new FormData(form, event.submitter);
   url.search = new URLSearchParams([...values].filter(([, value]) => value !== "")).toString();
-  visit(url.href);
+  leave(url.href);
 });
+
+// A file beyond `data-most` bytes would be sent in vain, and its answer lost.
+function tooLarge(form) {
+  const most = Number(form.dataset.most || Infinity);
+  const files = [...form.querySelectorAll("input[type=file]")].flatMap((input) => [...input.files]);
+  if (!files.some((file) => file.size > most)) return false;
+  announce(`This file is larger than ${Math.floor(most / 1e6)} MB. Choose a smaller one.`);
+  return true;
+}
 
 document.addEventListener("change", (event) => {
   const form = event.target.closest("form[data-swap=change]");
   if (form) form.requestSubmit();
 });
 
-addEventListener("popstate", () => visit(location.href, false));
+addEventListener("popstate", () => {
+  if (view(location) !== shown || current) leave(location.href, false); // else a jump within the page
+});
 addEventListener("pageshow", () => document.querySelectorAll("form[data-sent]").forEach((f) => delete f.dataset.sent));
 
-// Parts that follow something that goes on: asked for again every so many seconds.
+// Parts that follow something that goes on: asked for again every so many seconds, until what
+// comes holds an element with `data-done`.
 async function refresh(part) {
   if (part.dataset.asking || document.hidden) return;
   part.dataset.asking = "yes";
@@ -110,6 +142,7 @@ async function refresh(part) {
       const focus = part.contains(document.activeElement) && document.activeElement.id;
       part.innerHTML = text;
       part.dataset.text = text;
+      if (part.querySelector("[data-done]")) finish(part);
       if (focus) document.getElementById(focus)?.focus({ preventScroll: true });
       document.dispatchEvent(new CustomEvent("lab:shown"));
     }
@@ -122,11 +155,19 @@ async function refresh(part) {
   }
 }
 
-setInterval(() => {
+function finish(part) {
+  delete part.dataset.refresh;
+  part.removeAttribute("aria-busy");
+}
+
+function follow() {
   for (const part of document.querySelectorAll("[data-refresh]")) {
     const due = Number(part.dataset.due || 0);
     if (Date.now() < due) continue;
     part.dataset.due = Date.now() + 1000 * Number(part.dataset.refresh);
     refresh(part);
   }
-}, 200);
+}
+
+follow();
+setInterval(follow, 200);
