@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -23,7 +24,8 @@ def test_pages_load_nothing_from_elsewhere(client: FlaskClient, path: str) -> No
     script = next(part for part in policy.split("; ") if part.startswith("script-src"))
     assert script == "script-src 'self'"
     assert answer.headers["Cache-Control"] == "no-store"
-    assert "//" not in answer.text.replace("http://www.w3.org/", "").replace("<!--", "")
+    text = re.sub(r"data:image/png;base64,[\w+/=]*", "", answer.text)
+    assert "//" not in text.replace("http://www.w3.org/", "").replace("<!--", "")
 
 
 @pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example:80", "192.168.1.9"])

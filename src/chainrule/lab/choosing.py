@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from chainrule.engine.op import Array
-from chainrule.errors import ChainruleError
+from chainrule.errors import ChainruleError, DataError
 from chainrule.lab.paint import data_uri
 from chainrule.lab.pictures import Pictures
 from chainrule.lab.query import Query
@@ -72,29 +72,37 @@ class Choice:
 
 
 def choose(query: Query, shop: Workshop) -> Choice:
-    """Read `net` and `picture`; the first network and its first sample where they are not told.
-
-    Raises DataError for values that are too long alone.
-    """
+    """Read `net` and `picture`; the first network and its first sample where they are not told."""
     subjects = shop.subjects
-    key = query.text("net") or subjects.first
     runs = [(RUN + name, name) for name in subjects.runs()]
     models = [(MODEL + name, name) for name in sorted(MODELS)]
     groups = [Group("Runs", runs), Group("Not trained", models)]
-    choice = Choice(
-        key, [group for group in groups if group.networks], picture=query.text("picture")
-    )
+    choice = Choice("", [group for group in groups if group.networks])
     try:
-        choice.subject = subject = subjects.get(key)
-        choice.tiles = remembered(subject, "tiles", "", lambda: _tiles(subject, shop.pictures))
-        choice.picture = choice.picture or choice.tiles[0].name
-        choice.x = x = seen(subject, choice.picture, shop.pictures)
-        choice.label = subject.label(choice.picture)
-        if choice.picture not in [tile.name for tile in choice.tiles]:
-            choice.own = Tile(choice.picture, choice.label, _small(subject, x))
+        choice.key = query.text("net") or subjects.first
+        choice.picture = query.text("picture")
+        choice.subject = subject = subjects.get(choice.key)
+        _choose_picture(choice, subject, shop.pictures)
     except ChainruleError as error:
         choice.problem = str(error)
     return choice
+
+
+def _choose_picture(choice: Choice, subject: Subject, pictures: Pictures) -> None:
+    """Find the picture; where the data set is gone, one that was handed in can still be had."""
+    try:
+        choice.tiles = remembered(subject, "tiles", "", lambda: _tiles(subject, pictures))
+    except ChainruleError as error:
+        if not choice.picture:
+            raise DataError(
+                f"{error}; a picture of your own can be looked at all the same"
+            ) from error
+    choice.picture = choice.picture or choice.tiles[0].name
+    choice.x = x = seen(subject, choice.picture, pictures)
+    choice.label = subject.label(choice.picture)
+    if choice.picture not in [tile.name for tile in choice.tiles]:
+        says = choice.label or (choice.picture if "-" in choice.picture else "yours")
+        choice.own = Tile(choice.picture, says, _small(subject, x))
 
 
 def seen(subject: Subject, picture: str, pictures: Pictures) -> Array:

@@ -19,7 +19,7 @@ PORT = 8765
 """Where a lab is served if nothing is asked for, and if taken, on one of the next ports."""
 
 _TRIES = 20
-_THREADS = 8
+_THREADS = 16  # some of which wait for what others compute
 
 
 def serve(settings: Settings, ready: Callable[[str], None], port: int | None = None) -> None:

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
 from playwright.sync_api import Page, expect
 
 from chainrule.lab.looks import SIGHTS
-from chainrule.training.using import Member
-from tests.lab.browser.conftest import Watched, fits
+from tests.lab.browser.conftest import Watched
 
 pytestmark = pytest.mark.browser
 

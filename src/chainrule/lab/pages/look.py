@@ -13,14 +13,14 @@ from flask import Blueprint, Response, abort, render_template, request
 from chainrule.errors import ChainruleError, DataError
 from chainrule.lab.choosing import Choice, choose, remembered
 from chainrule.lab.drawings import Drawing
-from chainrule.lab.looks import SIGHTS, Answer, Question, answer_of, find_unit
+from chainrule.lab.looks import SIGHTS, Answer, Layer, Question, answer_of, find_unit
 from chainrule.lab.query import Query
 from chainrule.lab.workshop import workshop
 
 blueprint = Blueprint("look", __name__)
 
 _NONE = "none"  # a form without a tick says so, which an address without a word does not
-_SOON, _LONG = 0.8, 30.0  # seconds that a part and a picture wait
+_SOON, _LATER, _LONG = 0.8, 0.4, 30.0  # seconds that a part waits, quick or slow, and a file
 _ANSWERS = 4  # pictures of a network whose answer is kept
 
 
@@ -31,6 +31,7 @@ class View:
     choice: Choice
     methods: list[str] = field(default_factory=list)
     answer: Answer | None = None
+    layer: Layer | None = None
     question: Question | None = None
     state: dict[str, Any] = field(default_factory=dict)
     problem: str = ""
@@ -39,8 +40,7 @@ class View:
 @blueprint.get("/look")
 def page() -> tuple[str, int]:
     """Show the methods that are ticked; each is begun, and shown where it is ready."""
-    query = Query()
-    view = _view(query)
+    view = _view(Query())
     drawings = {} if view.question is None else _asked(view.question, view.methods)
     shown = render_template(
         "look.html",
@@ -52,8 +52,7 @@ def page() -> tuple[str, int]:
         drawings=drawings,
         waiting=any(not drawing.done for drawing in drawings.values()),
         problem=view.problem,
-        chosen=None if view.answer is None else view.answer.layers.get(query.text("layer")),
-        typed=query.text("unit")[:20],
+        typed=request.args.get("unit", "")[:20],
     )
     return shown, HTTPStatus.BAD_REQUEST if view.problem else HTTPStatus.OK
 
@@ -65,8 +64,7 @@ def part(sight: str) -> str:
     drawing = None
     if view.question is not None and sight in SIGHTS:
         drawing = _asked(view.question, [sight], turn=0)[sight]
-        if not SIGHTS[sight].slow:
-            workshop().drawings.wait(drawing, _SOON)
+        workshop().drawings.wait(drawing, _LATER if SIGHTS[sight].slow else _SOON)
     problem = view.problem or "there is no such method"
     return render_template(
         "parts/drawing.html",
@@ -139,10 +137,10 @@ def _read(query: Query, view: View, answer: Answer) -> None:
     layer = query.text("layer")
     if layer and layer not in answer.layers:
         raise DataError(f"layer: this network has no layer {layer[:60]!r}; choose one of the list")
-    view.state["layer"] = layer
+    view.state["layer"], view.layer = layer, answer.layers.get(layer)
     target = view.state["target"] = query.integer("target", 0, len(answer.p) - 1)
-    unit = query.integer("unit", 0, 1_000_000) if layer else None
-    chosen = find_unit(answer.layers[layer], unit) if layer else None
+    unit = query.integer("unit", 0, 1_000_000) if view.layer else None
+    chosen = find_unit(view.layer, unit) if view.layer else None
     view.state["unit"] = unit
     view.question = Question(
         choice.subject,

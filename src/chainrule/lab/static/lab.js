@@ -5,6 +5,8 @@ const main = document.getElementById("main");
 const said = document.getElementById("said");
 let current = null; // the visit under way
 let shown = view(location); // the view whose address the page has
+let parts = new AbortController(); // what is asked for the parts that follow something
+let replacing = false;
 const steps = []; // ids of controls that were pressed meanwhile, each of which counts
 
 function view(place) {
@@ -22,18 +24,32 @@ function focused() {
 
 function remember() {
   const scrolls = [...main.querySelectorAll(".scroll[id]")].map((e) => [e.id, e.scrollLeft, e.scrollTop]);
-  return { focus: focused()?.id, value: focused()?.value, scrolls };
+  const fields = new Map([...main.querySelectorAll("input[id], textarea[id]")].map((e) => [e.id, e.value]));
+  const { id, selectionStart = null, selectionEnd = null } = focused() ?? {};
+  return { focus: id, fields, marked: [selectionStart, selectionEnd], scrolls };
 }
 
-// What is typed while an answer is on its way stays: `before` is what stood there when it was asked for.
-function recall({ focus, value, scrolls }, before) {
-  for (const [id, left, top] of scrolls) {
+// `now` is how the page was left, `before` how it was when the new one was asked for.
+function recall(now, before) {
+  for (const [id, left, top] of now.scrolls) {
     const box = document.getElementById(id);
     if (box) box.scrollTo({ left, top, behavior: "instant" });
   }
-  const target = (focus && document.getElementById(focus)) || main.querySelector("[data-focus]");
-  if (focus && target?.id === focus && before.focus === focus && before.value !== value) target.value = value;
+  const same = now.focus && document.getElementById(now.focus);
+  const target = same || main.querySelector("[data-focus]");
+  const value = now.fields.get(now.focus);
+  const typed = same && before.fields.has(now.focus) && before.fields.get(now.focus) !== value;
+  if (typed) same.value = value;
   target?.focus({ preventScroll: true });
+  if (same && now.marked[0] !== null && same.value === value) same.setSelectionRange(...now.marked);
+  if (typed) changesLate(same);
+}
+
+// What was typed while an answer was on its way stays, and counts as changed once it is left.
+function changesLate(field) {
+  const late = () => replacing || field.dispatchEvent(new Event("change", { bubbles: true }));
+  field.addEventListener("blur", late, { once: true });
+  field.addEventListener("change", () => field.removeEventListener("blur", late), { once: true });
 }
 
 function show(text, url, push, before) {
@@ -41,7 +57,9 @@ function show(text, url, push, before) {
   const fresh = page.getElementById("main");
   if (!fresh) return location.assign(url); // no page of ours: a file, say
   const now = remember();
+  replacing = true; // a field that goes while it is typed in says that it changed
   main.replaceChildren(...fresh.childNodes);
+  replacing = false;
   document.title = page.title;
   document.getElementById("permalink").href = page.getElementById("permalink")?.href ?? url;
   document.getElementById("pages").innerHTML = page.getElementById("pages")?.innerHTML ?? "";
@@ -56,6 +74,8 @@ function show(text, url, push, before) {
 
 async function visit(url, push = true) {
   current?.abort();
+  parts.abort(); // so that no connection is held by what is about to go
+  parts = new AbortController();
   const own = (current = new AbortController());
   const before = remember();
   const slow = setTimeout(() => announce("Working..."), 250);
@@ -86,7 +106,7 @@ function plain(event) {
 document.addEventListener("click", (event) => {
   const anchor = event.target.closest("a[data-swap]");
   const href = anchor && (anchor.href.baseVal ?? anchor.href); // links within SVG hold an object
-  if (!href || anchor.target || plain(event) || event.defaultPrevented) return;
+  if (!href || anchor.hasAttribute("target") || plain(event) || event.defaultPrevented) return;
   event.preventDefault();
   const url = new URL(href, location.href).href;
   // A step goes on from what is shown, so that ten presses are ten steps; any other link says
@@ -122,7 +142,7 @@ function tooLarge(form) {
 
 document.addEventListener("change", (event) => {
   const form = event.target.closest("form[data-swap=change]");
-  if (form) form.requestSubmit();
+  if (form && !replacing) form.requestSubmit();
 });
 
 addEventListener("popstate", () => {
@@ -136,7 +156,7 @@ async function refresh(part) {
   if (part.dataset.asking || document.hidden) return;
   part.dataset.asking = "yes";
   try {
-    const answer = await fetch(part.dataset.from, { headers: { Accept: "text/html" } });
+    const answer = await fetch(part.dataset.from, { signal: parts.signal, headers: { Accept: "text/html" } });
     const text = await answer.text();
     if (answer.ok && part.isConnected && text !== part.dataset.text) {
       const focus = part.contains(document.activeElement) && document.activeElement.id;
@@ -147,7 +167,8 @@ async function refresh(part) {
       document.dispatchEvent(new CustomEvent("lab:shown"));
     }
     if (said.dataset.lost) announce((delete said.dataset.lost, ""));
-  } catch {
+  } catch (error) {
+    if (error.name === "AbortError") return;
     said.dataset.lost = "yes";
     announce("The server does not answer. This page goes on once it is back.");
   } finally {
