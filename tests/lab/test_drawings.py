@@ -150,3 +150,36 @@ def test_what_is_kept_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_size_is_read_from_the_file() -> None:
     head = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\x01\0\0\0\0\x07"
     assert Made(head, "").size == (256, 7)
+
+
+def test_the_end_gives_up_what_is_under_way() -> None:
+    drawings, begun = Drawings(), threading.Event()
+
+    def endless(drawing: Drawing) -> Made:
+        while True:
+            begun.set()
+            drawing.step()
+            time.sleep(0.01)
+
+    drawing = drawings.ask("a", endless, slow=True)
+    assert begun.wait(10)
+    assert drawings.close(10)
+    assert not drawing.done
+    late = drawings.ask("b", lambda drawing: made("late"))
+    assert not drawings.wait(late, 10).done  # at once, and without a new thread
+    assert Drawings().close(0)
+
+
+def test_the_end_waits_for_a_step_only_so_long() -> None:
+    drawings, begun, gate = Drawings(), threading.Event(), threading.Event()
+
+    def long(drawing: Drawing) -> Made:
+        begun.set()
+        gate.wait(30)
+        return made("done all the same")
+
+    drawings.ask("a", long)
+    assert begun.wait(10)
+    assert not drawings.close(0.2)
+    gate.set()
+    assert drawings.close(10)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import struct
 import sys
 import threading
@@ -117,7 +118,8 @@ class Drawings:
         self._known: OrderedDict[Hashable, Drawing] = OrderedDict()
         self._changed = threading.Condition()
         self._turns = self._number = 0
-        self._working = False
+        self._threads: list[threading.Thread] = []
+        self._closed = False
 
     def turn(self) -> int:
         """Give the number of a new page, whose pictures come before those of older ones."""
@@ -143,7 +145,7 @@ class Drawings:
                 known = self._known[key] = Drawing(make, slow, turn, self._number, now)
                 self._begin()
                 self._changed.notify_all()
-            known.asked = now
+            known.asked = -math.inf if self._closed else now
             known.turn = max(known.turn, turn)
             self._known.move_to_end(key)
             return known
@@ -152,24 +154,38 @@ class Drawings:
         """Wait until a drawing is done, at most so long."""
         end = time.monotonic() + seconds
         with self._changed:
-            while not drawing.done and (left := end - time.monotonic()) > 0:
+            while not drawing.done and not self._closed and (left := end - time.monotonic()) > 0:
                 drawing.asked = time.monotonic()
                 self._changed.wait(min(left, PATIENCE / 4))
         return drawing
 
     def _begin(self) -> None:
         """Start the threads when they are first needed; they end with the process."""
-        if not self._working:
-            self._working = True
+        if not self._threads and not self._closed:
             for slow in (False, True):
-                threading.Thread(
-                    target=self._work, args=(slow,), name=f"drawings-{slow}", daemon=True
-                ).start()
+                name = "drawings, slow" if slow else "drawings, quick"
+                thread = threading.Thread(target=self._work, args=(slow,), name=name, daemon=True)
+                self._threads.append(thread)
+                thread.start()
+
+    def close(self, seconds: float) -> bool:
+        """Give all work up, and say whether it has ended after so long: a step is never cut."""
+        with self._changed:
+            self._closed = True
+            for drawing in self._known.values():
+                drawing.asked = -math.inf
+            self._changed.notify_all()
+        end = time.monotonic() + seconds
+        for thread in self._threads:
+            thread.join(max(0.0, end - time.monotonic()))
+        return not any(thread.is_alive() for thread in self._threads)
 
     def _work(self, slow: bool) -> None:
         while True:
             with self._changed:
                 while (found := self._next(slow)) is None:
+                    if self._closed:
+                        return
                     self._changed.wait()
                 key, drawing = found
                 drawing.began = time.monotonic()
