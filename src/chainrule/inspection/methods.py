@@ -111,7 +111,7 @@ def _occlusion(at: Look) -> Any:
 def _batch(at: Look) -> int:
     """Give how many images run at a time: fewer of large ones, whose maps would fill the memory."""
     height, width = at.picture.shape[2:]
-    return max(1, min(64, _PIXELS // (height * width)))
+    return max(1, min(64, _PIXELS // int(height * width)))
 
 
 def _shown(at: Look, name: str, found: Array) -> Any:
