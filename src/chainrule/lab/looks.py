@@ -191,7 +191,7 @@ def twin(subject: Subject) -> Module:
 
 def title_of(figure: Any) -> str:
     """Read what a figure is called."""
-    return str(figure.get_suptitle() or figure.axes[0].get_title()).replace("\n", " ")
+    return str(figure.get_suptitle() or figure.axes[0].get_title()).replace("\n", "; ")
 
 
 def _note(figure: Any) -> str:
