@@ -10,7 +10,6 @@ import pytest
 from PIL import Image
 
 from chainrule.cli import look as looked
-from chainrule.cli.look import _samples
 from chainrule.data.mnist import load_mnist
 from chainrule.data.transforms import Normalize
 from chainrule.inspection.looking import Use
@@ -160,8 +159,8 @@ def test_images_are_made_from_the_picture_on(
 
 def test_samples_for_methods_that_want_many_images(trained: Path, small_set: str) -> None:
     member = Member.load(trained / "run")
-    images, labels = _samples(member)(4)
+    images, labels = member.samples(4)
     test = load_mnist(small_set).test
     assert images.shape == (4, 1, 32, 32)
     assert labels.tolist() == test.labels[:4].tolist()
-    assert len(_samples(member)(1000)[0]) == len(test)
+    assert len(member.samples(1000)[0]) == len(test)

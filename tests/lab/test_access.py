@@ -24,7 +24,7 @@ def test_pages_load_nothing_from_elsewhere(client: FlaskClient, path: str) -> No
     script = next(part for part in policy.split("; ") if part.startswith("script-src"))
     assert script == "script-src 'self'"
     assert answer.headers["Cache-Control"] == "no-store"
-    text = re.sub(r"data:image/png;base64,[\w+/=]+", "", answer.text)  # which may hold "//"
+    text = re.sub(r"data:image/png;base64,[\w+/=]*", "", answer.text)
     assert "//" not in text.replace("http://www.w3.org/", "").replace("<!--", "")
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 import typer
@@ -14,10 +14,9 @@ import typer
 from chainrule.cli.evaluate import Best
 from chainrule.cli.predict import Ink, InkOption
 from chainrule.cli.settings import check_picture, save_figure
-from chainrule.data.loader import DataLoader
 from chainrule.data.pictures import WHITE, read_picture
-from chainrule.data.sources import FRAMES, load_dataset
-from chainrule.data.transforms import Normalize, Resize
+from chainrule.data.sources import FRAMES
+from chainrule.data.transforms import Resize
 from chainrule.engine.op import Array
 from chainrule.engine.random import Generator
 from chainrule.errors import DataError
@@ -105,8 +104,8 @@ def look(
         x,
         layer,
         None if target is None else _number(target, () if units else predictor.classes),
-        _samples(member),
-        *_scale(member),
+        member.samples,
+        *member.scale(),
         size=member.config.shape,
     )
     if entry.painted and x is not None:
@@ -164,18 +163,6 @@ def _photo(path: Path, member: Member, size: int) -> Array:
     return np.asarray(Resize((high, wide))(scaled))
 
 
-def _scale(member: Member) -> tuple[Array, Array]:
-    """Give each channel's mean and deviation by which the run prepares pixels from 0 to 1."""
-    mean: Any = 0.0
-    std: Any = 1.0
-    for part in member.transforms.transforms:
-        if isinstance(part, Normalize):
-            mean = mean if part.mean is None else part.mean
-            std = std if part.std is None else part.std
-    channels = member.config.in_channels
-    return np.resize(np.float32(mean), channels), np.resize(np.float32(std), channels)
-
-
 def _answer(member: Member, x: Array) -> str:
     p = member.probabilities(member.scores(x))[0]
     best = int(p.argmax())
@@ -196,20 +183,3 @@ def _number(target: str, classes: Sequence[str]) -> int:
     near = near or list(classes[:10])
     more = f", ... ({len(classes)})" if len(classes) > len(near) else ""
     raise DataError(f"--target: no class {target!r}; there are {', '.join(near)}{more}")
-
-
-def _samples(member: Member) -> Callable[[int], tuple[Array, Array]]:
-    """Give what loads images of the run's test part, as the network sees them, and labels."""
-
-    def load(count: int) -> tuple[Array, Array]:
-        train = member.config.train
-        data = load_dataset(train.data, train.data_dir, validation=train.validation).test
-        images, labels = [], []
-        for x, y in DataLoader(data, min(count, 200), transform=member.transforms):
-            images.append(np.asarray(x))
-            labels.append(np.asarray(y))
-            if sum(map(len, labels)) >= count:
-                break
-        return np.concatenate(images)[:count], np.concatenate(labels)[:count]
-
-    return load

@@ -56,6 +56,9 @@ _GREY = ("1", "L", "LA", "La", "I", "F")
 _HEAD = 16  # bytes that tell the format
 _FIRST = 1 << 16  # bytes that are read at once: all of a small picture
 _ORIENTATION = 0x0112  # EXIF's tag
+_MOST_PAGES = 100  # of a TIFF file, that are counted
+_TILE = 1 << 24  # pixels of a TIFF file's tile that are no cause for doubt
+_TIFF_WIDE, _TIFF_HIGH = 322, 323  # of a tile
 _TIFF_BITS, _TIFF_PHOTOMETRIC, _TIFF_FORMAT, _TIFF_SUBSAMPLING = 258, 262, 339, 530
 _YCBCR = 6  # a photometric interpretation
 
@@ -161,11 +164,12 @@ def shown(source: Source) -> str:
 
 
 @contextmanager
-def opened(source: Source, name: str) -> Iterator[Any]:
+def opened(source: Source, name: str, most: int | None = None) -> Iterator[Any]:
     """Give Pillow's image with its header read and its size checked, until the `with` ends.
 
-    The format is told by the first bytes and not by the name.  Nothing that threads share is
-    changed, as Pillow's own `open` does not warn here: it is not called.
+    The format is told by the first bytes and not by the name.  `most` is how many pixels there may
+    be, twice `PIL.Image.MAX_IMAGE_PIXELS` if left out.  Nothing that threads share is changed, as
+    Pillow's own `open` does not warn here: it is not called.
     """
     with _file(source, name) as file:
         head = file.read(_HEAD)
@@ -180,7 +184,14 @@ def opened(source: Source, name: str) -> Iterator[Any]:
         with named(name):
             file.seek(0)
             image = _pillow().OPEN[kind][0](file, "")
-            _check_size(image)
+            if most is None:
+                _check_size(image)
+        width, height = image.size
+        if most is not None and width * height > most:
+            raise DataError(
+                f"{name}: expected at most {most:,} pixels; {width:,} x {height:,} are more; "
+                "scale it down first"
+            )
         yield image
 
 
@@ -261,7 +272,8 @@ def _refuse(image: Any, name: str) -> None:
         if ";16" in settings if isinstance(settings, str) else settings[1] > 255:
             reason = "16 bits a channel in more than one channel"
     elif image.format == "TIFF":
-        reason = _refused_tiff(image)
+        with named(name):
+            reason = _refused_tiff(image)
     if reason:
         raise DataError(
             f"{name}: {reason} cannot be read without loss; save it with 8 bits a channel, or as "
@@ -270,10 +282,16 @@ def _refuse(image: Any, name: str) -> None:
 
 
 def _refused_tiff(image: Any) -> str | None:
+    """Say what of a TIFF file would not come through; ValueError for sizes that cannot be true."""
     tags = image.tag_v2
     bits = tags.get(_TIFF_BITS, (1,))
-    if getattr(image, "n_frames", 1) > 1:
-        return f"a file of {image.n_frames} pages, each a picture of its own,"
+    pages = _pages(image)
+    if pages > 1:
+        more = " or more" if pages == _MOST_PAGES else ""
+        return f"a file of {pages}{more} pages, each a picture of its own,"
+    tile = tags.get(_TIFF_WIDE, 0) * tags.get(_TIFF_HIGH, 0)
+    if tile > max(_TILE, 2 * image.width * image.height):  # all of it is held in memory
+        raise ValueError(f"its tiles have {tile:,} pixels each, far more than the picture")
     if len(bits) > 1 and max(bits) > 8:
         return f"{max(bits)} bits a channel in more than one channel"
     if 2 in tags.get(_TIFF_FORMAT, (1,)):
@@ -285,6 +303,16 @@ def _refused_tiff(image: Any) -> str | None:
     if bits == (12,) or image.mode == "I":
         return f"whole numbers of {bits[0]} bits, whose white is not agreed on,"
     return None
+
+
+def _pages(image: Any) -> int:
+    """Count the pages, up to some: each costs time, and their number is the file's to choose."""
+    for page in range(1, _MOST_PAGES):
+        try:
+            image.seek(page)
+        except EOFError:
+            return page
+    return _MOST_PAGES
 
 
 def _pixels(image: Any, mode: Mode | None) -> Array:

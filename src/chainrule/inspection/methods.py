@@ -19,6 +19,8 @@ from chainrule.inspection.methods_made import MADE
 from chainrule.inspection.occlusion import occlusion
 from chainrule.inspection.overlay import show_attribution
 
+_PIXELS = 1 << 19  # of images that run at a time
+
 
 def look(method: str, at: Look) -> Any:
     """Draw what a method shows: a matplotlib Figure.
@@ -90,7 +92,7 @@ def _grad_cam(at: Look) -> Any:
 
 
 def _integrated(at: Look) -> Any:
-    found = integrated_gradients(at.model, at.picture, at.target)
+    found = integrated_gradients(at.model, at.picture, at.target, batch_size=_batch(at))
     rise, gap = found.difference[0], found.gap[0]
     title = (
         f"integrated gradients from 0: {at.asked()}\n"
@@ -101,8 +103,15 @@ def _integrated(at: Look) -> Any:
 
 def _occlusion(at: Look) -> Any:
     size = tuple(max(1, n // 5) for n in at.picture.shape[2:])
-    found = occlusion(at.model, at.picture, at.target, size, tuple(max(1, s // 3) for s in size))
+    stride = tuple(max(1, side // 3) for side in size)
+    found = occlusion(at.model, at.picture, at.target, size, stride, batch_size=_batch(at))
     return _shown(at, f"occlusion by {size[0]}x{size[1]} of 0", found[0])
+
+
+def _batch(at: Look) -> int:
+    """Give how many images run at a time: fewer of large ones, whose maps would fill the memory."""
+    height, width = at.picture.shape[2:]
+    return max(1, min(64, _PIXELS // int(height * width)))
 
 
 def _shown(at: Look, name: str, found: Array) -> Any:

@@ -53,6 +53,7 @@ def show_attribution(image: Any, map: Any, title: str = "") -> Any:
     figure.colorbar(over, ax=right).ax.tick_params(labelsize=7)
     for axes, name in ((left, "image"), (middle, "map"), (right, "both")):
         axes.set_title(name, fontsize="medium")
+        axes.set(xticks=[], yticks=[])  # else they are placed, which takes long, and not drawn
         axes.set_axis_off()
     plain_title(figure, title)
     return figure

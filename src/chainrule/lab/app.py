@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import traceback
 from http import HTTPStatus
+from urllib.parse import quote, urlencode
 
 from flask import Flask, render_template, request
 from werkzeug.exceptions import HTTPException
@@ -15,6 +16,7 @@ from chainrule.lab.access import guard
 from chainrule.lab.pages import PAGES
 from chainrule.lab.pictures import LARGEST_FILE
 from chainrule.lab.query import link
+from chainrule.lab.refused import SEAL, WORDS, refused
 from chainrule.lab.settings import Settings
 from chainrule.lab.workshop import EXTENSION, Workshop
 
@@ -29,9 +31,16 @@ def create_app(settings: Settings) -> Flask:
     """
     app = Flask("chainrule.lab")
     app.config["MAX_CONTENT_LENGTH"] = LARGEST_FILE + 100_000  # a file and the form around it
-    app.extensions[EXTENSION] = Workshop(settings)
+    shop = app.extensions[EXTENSION] = Workshop(settings)
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
-    app.jinja_env.globals.update(link=link, version=__version__)
+    app.jinja_env.globals.update(
+        link=link,
+        version=__version__,
+        largest=LARGEST_FILE,
+        refused=lambda: refused(request.args, shop.seal),
+        here=_here,
+    )
+    app.jinja_env.filters["sentence"] = sentence
     guard(app, settings)
     for blueprint in PAGES:
         app.register_blueprint(blueprint)
@@ -39,10 +48,29 @@ def create_app(settings: Settings) -> Flask:
     return app
 
 
+def _here() -> str:
+    """Give the address of this view, without the words that another page handed over."""
+    if request.method != "GET":
+        return "/"
+    values = [pair for pair in request.args.items(multi=True) if pair[0] not in (WORDS, SEAL)]
+    return f"{quote(request.path)}?{urlencode(values)}" if values else quote(request.path)
+
+
+def sentence(words: str) -> str:
+    """Begin a message as a sentence; names of files and the like stay as they are.
+
+    >>> sentence("expected a picture"), sentence("a.png: too large")
+    ('Expected a picture', 'a.png: too large')
+    """
+    first = words.split(" ", 1)[0].rstrip(",;:")
+    return words[:1].upper() + words[1:] if first.isalpha() else words
+
+
 def _failed(error: Exception) -> tuple[str, int]:
     """Say what went wrong, as a page; what nobody foresaw is written to the terminal too."""
     status, said = told(error)
-    return render_template("problem.html", problem=said), status
+    title = _TITLES.get(status, "This did not work")
+    return render_template("problem.html", title=title, said=said, status=int(status)), status
 
 
 def told(error: Exception) -> tuple[int, str]:
@@ -62,7 +90,16 @@ def told(error: Exception) -> tuple[int, str]:
 
 
 _PLAIN = {
-    404: "there is no such page; the links above lead to those that there are",
+    404: "there is no page at this address; the links above lead to those that there are",
     405: "this address takes a form that was filled in, and no plain visit",
     413: f"expected a file of at most {LARGEST_FILE // 1_000_000} MB; this one is larger",
+}
+_TITLES = {
+    401: "This lab asks for its token",
+    403: "This is not allowed",
+    404: "There is no such page",
+    405: "This address takes a form",
+    413: "This is too large",
+    500: "This failed",
+    503: "This takes longer",
 }

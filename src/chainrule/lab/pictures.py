@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import re
+import threading
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
@@ -22,8 +24,8 @@ LARGEST_FILE = 32_000_000
 MOST_PIXELS = 40_000_000
 """Pixels of a picture: what a camera makes; more would fill the memory."""
 
-KEPT = 200
-"""Pictures that are kept; the oldest make room."""
+KEPT, KEPT_BYTES = 200, 1_000_000_000
+"""Pictures that are kept, and what they may take; the oldest make room."""
 
 _NAME = re.compile(r"[0-9a-f]{20}")
 
@@ -43,6 +45,7 @@ TIFF, BMP, GIF, PPM); convert it or remove it
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._lock = threading.Lock()
 
     def add(self, data: bytes, name: str) -> str:
         """Keep a picture; gives its name.  Raises DataError for what is none, or too large."""
@@ -51,20 +54,30 @@ TIFF, BMP, GIF, PPM); convert it or remove it
             raise DataError(f"{shown}: expected a picture; the file is empty")
         if len(data) > LARGEST_FILE:
             raise DataError(f"{shown}: expected at most {LARGEST_FILE // 1_000_000} MB")
-        with opened(data, shown) as image:
-            width, height = image.size
-        if width * height > MOST_PIXELS:
-            raise DataError(
-                f"{shown}: expected at most {MOST_PIXELS // 1_000_000} million pixels; "
-                f"{width:,} x {height:,} are more; scale it down first"
-            )
-        content = _png(read_picture(data, name=shown))
-        found = hashlib.sha256(content).hexdigest()[:20]
-        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        write_atomic(self._path(found), content)
-        for old in list(self.names())[KEPT:]:
-            self._path(old).unlink(missing_ok=True)
+        with self._lock:  # one after the other: each may take a gigabyte while it is read
+            with opened(data, shown, MOST_PIXELS):
+                pass
+            content = _png(read_picture(data, name=shown))
+            found = hashlib.sha256(content).hexdigest()[:20]
+            try:
+                self._keep(found, content)
+            except OSError as error:
+                reason = error.strerror or str(error)
+                raise DataError(
+                    f"{shown}: cannot be kept in {self.folder} ({reason}); make room there"
+                ) from error
         return found
+
+    def _keep(self, name: str, content: bytes) -> None:
+        """Write a picture, and remove the oldest where there are too many or they take too much."""
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        write_atomic(self._path(name), content)
+        size = 0
+        for place, old in enumerate(list(self.names())):
+            with contextlib.suppress(FileNotFoundError):
+                size += self._path(old).stat().st_size
+            if old != name and (place >= KEPT or size > KEPT_BYTES):
+                self._path(old).unlink(missing_ok=True)
 
     def names(self) -> Iterator[str]:
         """Name the pictures that are kept, the newest first."""

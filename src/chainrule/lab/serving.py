@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import socket
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from importlib import import_module
@@ -12,12 +14,15 @@ from typing import Any
 from chainrule.errors import DataError
 from chainrule.lab.app import create_app
 from chainrule.lab.settings import Settings, is_loopback
+from chainrule.lab.warming import begin_warming
+from chainrule.lab.workshop import EXTENSION, Workshop
 
 PORT = 8765
 """Where a lab is served if nothing is asked for, and if taken, on one of the next ports."""
 
 _TRIES = 20
-_THREADS = 8
+_PATIENCE = 5.0  # seconds for work under way to end
+_THREADS = 16  # some of which wait for what others compute
 
 
 def serve(settings: Settings, ready: Callable[[str], None], port: int | None = None) -> None:
@@ -33,11 +38,19 @@ def serve(settings: Settings, ready: Callable[[str], None], port: int | None = N
     server: Any = waitress.create_server(
         app, sockets=[sockets], threads=_THREADS, ident="chainrule", max_request_body_size=1 << 26
     )
+    shop: Workshop = app.extensions[EXTENSION]
     try:
         ready(address(settings))
+        warming = begin_warming(shop)
         server.run()  # until KeyboardInterrupt or SystemExit, which it takes for its end
+        warming.join(_PATIENCE)
     finally:
         server.close()
+        if not shop.drawings.close(_PATIENCE):
+            # Threads are in the middle of a long computation, and the libraries that they are in
+            # would be taken apart under them at the ordinary end.
+            sys.stdout.flush()
+            os._exit(0)
 
 
 def address(settings: Settings) -> str:

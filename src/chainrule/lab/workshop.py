@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import secrets
 from typing import cast
 
 from flask import current_app
 
+from chainrule.lab.drawings import Drawings
 from chainrule.lab.pictures import Pictures
 from chainrule.lab.settings import Settings
 from chainrule.lab.subjects import Subjects
@@ -21,6 +23,8 @@ class Workshop:
         self.settings = settings
         self.subjects = Subjects(settings)
         self.pictures = Pictures(settings.private / "pictures")
+        self.drawings = Drawings()
+        self.seal = secrets.token_bytes(32)  # of words that one page hands to the next
 
 
 def workshop() -> Workshop:

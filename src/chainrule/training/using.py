@@ -75,6 +75,21 @@ class Member:
         channels = self.config.in_channels
         return np.resize(np.float32(mean), channels), np.resize(np.float32(std), channels)
 
+    def samples(self, count: int) -> tuple[Array, Array]:
+        """Give the first images of the test part as the network sees them (n, C, H, W), and labels.
+
+        Raises DataError where the data set is not there any more.
+        """
+        train = self.config.train
+        data = load_dataset(train.data, train.data_dir, validation=train.validation).test
+        images, labels = [], []
+        for x, y in DataLoader(data, min(count, _BATCH), transform=self.transforms):
+            images.append(np.asarray(x))
+            labels.append(np.asarray(y))
+            if sum(map(len, labels)) >= count:
+                break
+        return np.concatenate(images)[:count], np.concatenate(labels)[:count]
+
     def scores(self, x: Array) -> Array:
         """Give scores (N, V, K) of a batch (N, C, H, W), V = 1, or of views (N, V, C, H, W)."""
         flat = x.reshape(-1, *x.shape[-3:])

@@ -3,25 +3,46 @@
 
 const main = document.getElementById("main");
 const said = document.getElementById("said");
-let current = null; // the visit under way: { control, done }
+let current = null; // the visit under way
+let shown = view(location); // the view whose address the page has
+let parts = new AbortController(); // what is asked for the parts that follow something
+let replacing = false;
 const steps = []; // ids of controls that were pressed meanwhile, each of which counts
+
+function view(place) {
+  return place.pathname + place.search;
+}
 
 function announce(text) {
   said.textContent = text;
 }
 
-function remember() {
-  const scrolls = [...main.querySelectorAll(".scroll[id]")].map((e) => [e.id, e.scrollLeft, e.scrollTop]);
-  return { focus: document.activeElement?.id, scrolls };
+function focused() {
+  const element = document.activeElement;
+  return main.contains(element) || element === main ? element : null;
 }
 
-function recall({ focus, scrolls }) {
-  for (const [id, left, top] of scrolls) {
+function remember() {
+  const scrolls = [...main.querySelectorAll(".scroll[id]")].map((e) => [e.id, e.scrollLeft, e.scrollTop]);
+  const fields = new Map([...main.querySelectorAll("input[id], textarea[id]")].map((e) => [e.id, e.value]));
+  const { id, selectionStart = null, selectionEnd = null } = focused() ?? {};
+  return { focus: id, fields, marked: [selectionStart, selectionEnd], scrolls };
+}
+
+// `now` is how the page was left, `before` how it was when the new one was asked for.
+function recall(now, before) {
+  for (const [id, left, top] of now.scrolls) {
     const box = document.getElementById(id);
     if (box) box.scrollTo({ left, top, behavior: "instant" });
   }
-  const target = (focus && document.getElementById(focus)) || main.querySelector("[data-focus]");
+  const same = now.focus && document.getElementById(now.focus);
+  const target = same || main.querySelector("[data-focus]");
+  const value = now.fields.get(now.focus);
+  const typed = same && before.fields.has(now.focus) && before.fields.get(now.focus) !== value;
+  if (typed) same.value = value;
   target?.focus({ preventScroll: true });
+  if (same && now.marked[0] !== null && same.value === value) same.setSelectionRange(...now.marked);
+  if (typed) changesLate(same);
 }
 
 // In a box that scrolls, what is chosen is in view; of a graph, else, where it begins.
@@ -45,42 +66,60 @@ function reveal(hash) {
   if (top < 0 || top > innerHeight * 0.6) part.scrollIntoView({ block: "start" });
 }
 
-function show(text, url, push) {
+// What was typed while an answer was on its way stays, and counts as changed once it is left.
+function changesLate(field) {
+  const late = () => replacing || field.dispatchEvent(new Event("change", { bubbles: true }));
+  field.addEventListener("blur", late, { once: true });
+  field.addEventListener("change", () => field.removeEventListener("blur", late), { once: true });
+}
+
+function show(text, url, push, before) {
   const page = new DOMParser().parseFromString(text, "text/html");
   const fresh = page.getElementById("main");
-  if (!fresh) throw new Error("the answer was no page of the lab");
-  const before = remember();
+  if (!fresh) return location.assign(url); // no page of ours: a file, say
+  const now = remember();
+  replacing = true; // a field that goes while it is typed in says that it changed
   main.replaceChildren(...fresh.childNodes);
+  replacing = false;
   document.title = page.title;
-  document.getElementById("permalink").href = url;
+  document.getElementById("permalink").href = page.getElementById("permalink")?.href ?? url;
+  document.getElementById("pages").innerHTML = page.getElementById("pages")?.innerHTML ?? "";
   if (push) history.pushState(null, "", url);
-  recall(before);
+  shown = view(location);
+  recall(now, before);
   turn();
   document.dispatchEvent(new CustomEvent("lab:shown"));
   const problem = main.querySelector("[role=alert]");
   announce(problem ? problem.textContent.trim() : "");
+  follow();
 }
 
 async function visit(url, push = true) {
   current?.abort();
+  parts.abort(); // so that no connection is held by what is about to go
+  parts = new AbortController();
   const own = (current = new AbortController());
+  const before = remember();
   const slow = setTimeout(() => announce("Working..."), 250);
   try {
     const answer = await fetch(url, { signal: own.signal, headers: { Accept: "text/html" } });
-    show(await answer.text(), answer.url, push);
+    show(await answer.text(), answer.url, push, before);
     reveal(new URL(url).hash.slice(1));
   } catch (error) {
     if (error.name === "AbortError") return;
     steps.length = 0;
-    announce("The server does not answer. Start `chainrule lab` again, then reload this page.");
+    announce("The server does not answer. Start `chainrule lab` again, then try once more.");
   } finally {
     clearTimeout(slow);
     if (current === own) current = null;
   }
-  if (current || !steps.length) return;
-  const next = document.getElementById(steps.shift());
-  if (next?.href) next.click();
-  else steps.length = 0; // the way ends here: what was pressed beyond is forgotten
+  while (!current && steps.length) document.getElementById(steps.shift())?.dispatchEvent(new MouseEvent("click", { bubbles: true, cancelable: true }));
+}
+
+// A link that says where it leads, a form, or the browser's history: steps that wait are void.
+function leave(url, push = true) {
+  steps.length = 0;
+  visit(url, push);
 }
 
 function plain(event) {
@@ -89,60 +128,72 @@ function plain(event) {
 
 document.addEventListener("click", (event) => {
   const anchor = event.target.closest("a[data-swap]");
-  if (!anchor || plain(event) || event.defaultPrevented) return;
+  const href = anchor && (anchor.href.baseVal ?? anchor.href); // links within SVG hold an object
+  if (!href || anchor.hasAttribute("target") || plain(event) || event.defaultPrevented) return;
   event.preventDefault();
+  const url = new URL(href, location.href).href;
   // A step goes on from what is shown, so that ten presses are ten steps; any other link says
   // where it leads, and the last one wins.
-  if (anchor.dataset.swap === "step" && current) {
-    steps.push(anchor.id);
-    return;
-  }
-  steps.length = anchor.dataset.swap === "step" ? steps.length : 0;
-  const href = anchor.href.baseVal ?? anchor.href; // links within SVG hold an object
-  visit(new URL(href, location.href).href);
+  if (anchor.dataset.swap !== "step") leave(url);
+  else if (current) steps.push(anchor.id);
+  else visit(url);
 });
 
 document.addEventListener("submit", (event) => {
   const form = event.target;
   if (form.dataset.swap === undefined) {
     // A form that changes something is sent once, however often its button is pressed.
-    if (form.dataset.sent) event.preventDefault();
-    form.dataset.sent = "yes";
+    if (form.dataset.sent || tooLarge(form)) event.preventDefault();
+    else form.dataset.sent = "yes";
     return;
   }
   event.preventDefault();
   const url = new URL(form.action);
   const values = new FormData(form, event.submitter);
   url.search = new URLSearchParams([...values].filter(([, value]) => value !== "")).toString();
-  visit(url.href);
+  leave(url.href);
 });
+
+// A file beyond `data-most` bytes would be sent in vain, and its answer lost.
+function tooLarge(form) {
+  const most = Number(form.dataset.most || Infinity);
+  const files = [...form.querySelectorAll("input[type=file]")].flatMap((input) => [...input.files]);
+  if (!files.some((file) => file.size > most)) return false;
+  announce(`This file is larger than ${Math.floor(most / 1e6)} MB. Choose a smaller one.`);
+  return true;
+}
 
 document.addEventListener("change", (event) => {
   const form = event.target.closest("form[data-swap=change]");
-  if (form) form.requestSubmit();
+  if (form && !replacing) form.requestSubmit();
 });
 
-addEventListener("popstate", () => visit(location.href, false));
+addEventListener("popstate", () => {
+  if (view(location) !== shown || current) leave(location.href, false); // else a jump within the page
+});
 addEventListener("pageshow", () => document.querySelectorAll("form[data-sent]").forEach((f) => delete f.dataset.sent));
 
 turn();
 
-// Parts that follow something that goes on: asked for again every so many seconds.
+// Parts that follow something that goes on: asked for again every so many seconds, until what
+// comes holds an element with `data-done`.
 async function refresh(part) {
   if (part.dataset.asking || document.hidden) return;
   part.dataset.asking = "yes";
   try {
-    const answer = await fetch(part.dataset.from, { headers: { Accept: "text/html" } });
+    const answer = await fetch(part.dataset.from, { signal: parts.signal, headers: { Accept: "text/html" } });
     const text = await answer.text();
     if (answer.ok && part.isConnected && text !== part.dataset.text) {
       const focus = part.contains(document.activeElement) && document.activeElement.id;
       part.innerHTML = text;
       part.dataset.text = text;
+      if (part.querySelector("[data-done]")) finish(part);
       if (focus) document.getElementById(focus)?.focus({ preventScroll: true });
       document.dispatchEvent(new CustomEvent("lab:shown"));
     }
     if (said.dataset.lost) announce((delete said.dataset.lost, ""));
-  } catch {
+  } catch (error) {
+    if (error.name === "AbortError") return;
     said.dataset.lost = "yes";
     announce("The server does not answer. This page goes on once it is back.");
   } finally {
@@ -150,11 +201,19 @@ async function refresh(part) {
   }
 }
 
-setInterval(() => {
+function finish(part) {
+  delete part.dataset.refresh;
+  part.removeAttribute("aria-busy");
+}
+
+function follow() {
   for (const part of document.querySelectorAll("[data-refresh]")) {
     const due = Number(part.dataset.due || 0);
     if (Date.now() < due) continue;
     part.dataset.due = Date.now() + 1000 * Number(part.dataset.refresh);
     refresh(part);
   }
-}, 200);
+}
+
+follow();
+setInterval(follow, 200);
