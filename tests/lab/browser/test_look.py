@@ -110,7 +110,8 @@ def test_a_picture_a_class_a_layer_and_a_unit(opened: Watched) -> None:
     fresh.go_back()
     expect(shown).to_contain_text("unit 3 of layer 'conv2'")
     fresh.go_back()
-    expect(shown).to_contain_text("the strongest unit of layer 'conv2'")
+    expect(page).to_have_url(re.compile(r"layer=conv2(?!.*unit=)"))  # the strongest one
+    expect(shown).to_contain_text("of layer 'conv2'")
     fresh.go_back()
     expect(shown).to_contain_text("Saliency: '4'")
 
