@@ -28,7 +28,7 @@ class Rates(Callback):
             trainer.rate.peak = self.changes[len(self.seen)]
 
 
-@pytest.mark.parametrize("name", [n for n in CONFIGS if n not in ("plateau", "accumulate")])
+@pytest.mark.parametrize("name", sorted(CONFIGS.keys() - {"plateau", "accumulate"}))
 def test_the_schedule_goes_on_at_another_height(name: str) -> None:
     config = TrainConfig(**{"epochs": 4, "lr": 0.02, **CONFIGS[name]})
     plain, changed = Rates({}), Rates({5: 3 * config.lr, 9: config.lr})
@@ -48,7 +48,7 @@ def test_the_plateau_lowers_the_changed_rate() -> None:
     assert min(seen.seen) < 1e-8 / 5
 
 
-@pytest.mark.parametrize("peak", [0.0, -1.0, math.nan, math.inf, 1e-330, 1e308 * 10])
+@pytest.mark.parametrize("peak", [0.0, -1.0, math.nan, math.inf])
 def test_what_is_no_rate_is_refused(peak: float) -> None:
     training = trainer(TrainConfig(epochs=1))
     before = training.rate.state_dict()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import secrets
+import signal
 import socket
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from importlib import import_module
@@ -12,12 +14,14 @@ from typing import Any
 from chainrule.errors import DataError
 from chainrule.lab.app import create_app
 from chainrule.lab.settings import Settings, is_loopback
+from chainrule.lab.workshop import EXTENSION
 
 PORT = 8765
 """Where a lab is served if nothing is asked for, and if taken, on one of the next ports."""
 
 _TRIES = 20
 _THREADS = 8
+_ENDS = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 
 def serve(settings: Settings, ready: Callable[[str], None], port: int | None = None) -> None:
@@ -33,11 +37,21 @@ def serve(settings: Settings, ready: Callable[[str], None], port: int | None = N
     server: Any = waitress.create_server(
         app, sockets=[sockets], threads=_THREADS, ident="chainrule", max_request_body_size=1 << 26
     )
+    main = threading.current_thread() is threading.main_thread()
+    before = {number: signal.signal(number, _end) for number in _ENDS if main}
     try:
         ready(address(settings))
         server.run()  # until KeyboardInterrupt or SystemExit, which it takes for its end
     finally:
         server.close()
+        app.extensions[EXTENSION].close()
+        for number, handler in before.items():
+            signal.signal(number, handler if handler is not None else signal.SIG_DFL)
+
+
+def _end(number: int, frame: Any) -> None:
+    """End as Ctrl-C does: what runs is saved first."""
+    raise SystemExit
 
 
 def address(settings: Settings) -> str:

@@ -4,6 +4,7 @@
 const main = document.getElementById("main");
 const said = document.getElementById("said");
 let current = null; // the visit under way: { control, done }
+let sending = Promise.resolve(); // forms that change something, one after the other
 const steps = []; // ids of controls that were pressed meanwhile, each of which counts
 
 function announce(text) {
@@ -57,6 +58,27 @@ async function visit(url, push = true) {
   if (!current && steps.length) document.getElementById(steps.shift())?.click();
 }
 
+// Sends a form that changes something and shows what came of it, unless another page was asked for
+// meanwhile.  It is sent once, however often its button is pressed before the answer.
+function send(form, submitter) {
+  if (form.dataset.sent) return;
+  form.dataset.sent = "yes";
+  const body = new URLSearchParams(new FormData(form, submitter));
+  sending = sending.then(async () => {
+    const before = location.href;
+    try {
+      const answer = await fetch(form.action, { method: "POST", body, headers: { Accept: "text/html" } });
+      const text = await answer.text();
+      const there = answer.redirected ? answer.url : before; // a refusal has no address of its own
+      if (location.href === before && !current) show(text, there, there !== before);
+    } catch {
+      announce("The server does not answer. Start `chainrule lab` again, then reload this page.");
+    } finally {
+      delete form.dataset.sent;
+    }
+  });
+}
+
 function plain(event) {
   return event.button || event.metaKey || event.ctrlKey || event.shiftKey || event.altKey;
 }
@@ -85,6 +107,10 @@ document.addEventListener("submit", (event) => {
     return;
   }
   event.preventDefault();
+  if (form.method === "post") {
+    send(form, event.submitter);
+    return;
+  }
   const url = new URL(form.action);
   const values = new FormData(form, event.submitter);
   url.search = new URLSearchParams([...values].filter(([, value]) => value !== "")).toString();
@@ -99,6 +125,16 @@ document.addEventListener("change", (event) => {
 addEventListener("popstate", () => visit(location.href, false));
 addEventListener("pageshow", () => document.querySelectorAll("form[data-sent]").forEach((f) => delete f.dataset.sent));
 
+// Whether a part shows this text already; it was written by the server, or by the last refresh.
+function same(part, text) {
+  if (part.dataset.text !== undefined) return part.dataset.text === text;
+  const parsed = document.createElement("template");
+  parsed.innerHTML = text;
+  if (parsed.innerHTML.trim() !== part.innerHTML.trim()) return false;
+  part.dataset.text = text;
+  return true;
+}
+
 // Parts that follow something that goes on: asked for again every so many seconds.
 async function refresh(part) {
   if (part.dataset.asking || document.hidden) return;
@@ -106,7 +142,8 @@ async function refresh(part) {
   try {
     const answer = await fetch(part.dataset.from, { headers: { Accept: "text/html" } });
     const text = await answer.text();
-    if (answer.ok && part.isConnected && text !== part.dataset.text) {
+    const typing = part.contains(document.activeElement) && document.activeElement.matches("input:not([type=hidden]), select, textarea");
+    if (answer.ok && part.isConnected && !same(part, text) && !typing) {
       const focus = part.contains(document.activeElement) && document.activeElement.id;
       part.innerHTML = text;
       part.dataset.text = text;
