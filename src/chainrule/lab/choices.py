@@ -102,7 +102,7 @@ def base_of(named: str, data: str = "") -> TrainConfig:
             raise DataError(f"recipe: expected one of {', '.join(list_recipes())}; got {named!r}")
         return recipe(named)
     own = OF_DATA.get(data or ALWAYS_HERE)
-    return recipe(own) if own else TrainConfig()
+    return replace(recipe(own), recipe="") if own else TrainConfig()
 
 
 def filled(config: TrainConfig, given: Mapping[str, str]) -> Form:

@@ -37,38 +37,40 @@ second, `seconds` the time spent training.
 
 
 class Pulse:
-    """Takes a moment every so many seconds; between two of them it costs a look at the clock."""
+    """Takes a moment every so many seconds of training; in between it costs a look at the clock."""
 
     def __init__(self, every: float) -> None:
         self.every = every
         self.seconds = 0.0  # of training, up to the last moment
-        self._last = time.monotonic()
-        self._before = (0.0, 0.0, 0)
+        self._seen, self._elapsed = time.monotonic(), 0.0
+        self._before = (0.0, 0.0, 0)  # the tally at the last moment
+        self._carried = (0.0, 0.0, 0)  # what came after it in an epoch that has ended
 
     def begin(self, trainer: Trainer) -> None:
         """Count from here."""
-        self._last = time.monotonic()
+        self._seen, self._elapsed = time.monotonic(), 0.0
         self._before = _sums(trainer)
 
-    def next_epoch(self) -> None:
-        """Count from here, with the first image of an epoch to come."""
-        self._last, self._before = time.monotonic(), (0.0, 0.0, 0)
+    def next_epoch(self, trainer: Trainer) -> None:
+        """Keep what has come since the last moment: the tally begins anew.  A test is no time."""
+        self._carried = self._since(trainer)
+        self._seen, self._before = time.monotonic(), (0.0, 0.0, 0)
 
     def skip(self, seconds: float) -> None:
         """Leave a pause out of the time."""
-        self._last += seconds
+        self._seen += seconds
 
     def take(self, trainer: Trainer) -> Moment | None:
         """Give the moment if one is due, with what was learnt since the last."""
         now = time.monotonic()
-        elapsed = now - self._last
-        if elapsed < self.every:
+        self._elapsed += now - self._seen
+        self._seen = now
+        if self._elapsed < self.every:
             return None
-        before, sums = self._before, _sums(trainer)
-        loss, score, images = (b - a for a, b in zip(before, sums, strict=True))
+        (loss, score, images), elapsed = self._since(trainer), self._elapsed
         if images <= 0:
             return None
-        self._last, self._before = now, sums
+        self._before, self._carried, self._elapsed = _sums(trainer), (0.0, 0.0, 0), 0.0
         self.seconds += elapsed
         tally, steps = trainer.tally, trainer.steps
         name, mean = next(iter(tally.metrics.items()))
@@ -85,6 +87,11 @@ class Pulse:
             "seconds": self.seconds,
         }
         return {key: _plain(value) for key, value in moment.items()}
+
+    def _since(self, trainer: Trainer) -> tuple[float, float, int]:
+        """Give the sums of losses and scores, and of how many images, since the last moment."""
+        (a, b, n), (c, d, m), (e, f, k) = self._carried, _sums(trainer), self._before
+        return a + c - e, b + d - f, n + m - k
 
 
 class LiveWriter(Callback):
@@ -120,9 +127,9 @@ class LiveWriter(Callback):
             self._guarded(lambda: self._write(moment))
 
     def on_epoch(self, trainer: Trainer) -> None:
-        """Leave the test out of the time; the next epoch counts its images anew."""
+        """Leave the test out of the time; the next epoch's tally begins anew."""
         for pulse in (self._told, self._written):
-            pulse.next_epoch()
+            pulse.next_epoch(trainer)
 
     def skip(self, seconds: float) -> None:
         """Leave a pause out of the time."""

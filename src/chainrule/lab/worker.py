@@ -58,9 +58,9 @@ def main() -> int:
     speaker = Speaker()
     # Without a buffer, whose lock a thread that waits would hold when the interpreter ends.
     orders = Orders(open(0, "rb", buffering=0, closefd=False))  # noqa: SIM115
-    orders.listen()
-    threading.Thread(target=_end_for_sure, args=(orders,), daemon=True).start()
     try:
+        orders.listen()
+        threading.Thread(target=_end_for_sure, args=(orders,), daemon=True).start()
         with only_one(Path(orders.first["lock"]), speaker):
             how = _train(orders, speaker)
         speaker.tell(state=ENDED, how=how)

@@ -114,7 +114,10 @@ def start() -> Answer:
         return _to(shop.jobs.used(once))
     form = _plain_form()
     try:
-        form.values |= {name: query.text(name) for name in form.values}
+        given = {name: query.text(name) for name in request.form}
+        form.values |= {name: text for name, text in given.items() if name in form.values}
+        named, form.values["recipe"] = form.values["recipe"], ""
+        form = choices.filled(choices.base_of(named), given)
         config = choices.read(form)
         if config is None:
             return _start_page(form, form.problem)
