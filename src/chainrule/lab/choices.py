@@ -140,20 +140,36 @@ def read(form: Form) -> TrainConfig | None:
         given["nesterov"] = False  # Nesterov's look ahead needs one
     _note(form, "pattern" if form.values.get("pattern") else "model", lambda: _network(form.model))
     _note(form, "path" if form.values.get("path") else "data", lambda: _data(form.data))
-    if not form.wrong:
-        _all(form, base, given)
+    config, faults = _together(base, given)
+    form.wrong |= faults
+    form.config = None if form.wrong else config
     return form.config
 
 
-def _all(form: Form, base: TrainConfig, given: dict[str, Any]) -> None:
-    """Put the choices together; where that fails, say at which of them."""
+def _together(base: TrainConfig, given: Mapping[str, Any]) -> tuple[TrainConfig, dict[str, str]]:
+    """Put choices together; those at whose place an error is told are left out."""
+    left, faults = dict(given), dict[str, str]()
+    while (said := _refused(base, left)) and left:
+        # Without the choice that it is about, the error goes or another one comes.
+        culprit = next((n for n in left if _refused(base, _without(left, n)) != said), None)
+        if culprit is None:
+            faults[""] = said
+            break
+        faults[culprit] = said
+        left = _without(left, culprit)
+    return (base if faults else replace(base, **left)), faults
+
+
+def _refused(base: TrainConfig, given: Mapping[str, Any]) -> str:
     try:
-        form.config = replace(base, **given)
+        replace(base, **given)
     except ChainruleError as error:
-        for name, value in given.items():
-            _note(form, name, lambda n=name, v=value: replace(base, **{n: v}))
-        if not form.wrong:
-            form.wrong[""] = str(error)
+        return str(error)
+    return ""
+
+
+def _without(given: Mapping[str, Any], name: str) -> dict[str, Any]:
+    return {key: value for key, value in given.items() if key != name}
 
 
 def _note(form: Form, name: str, what: Any) -> None:

@@ -3,7 +3,7 @@
 
 const plots = ["plot-loss", "plot-score", "plot-rate"];
 const colours = { live: "#9aa7b5", train: "#1a5fb4", validation: "#8a5a00", test: "#b3261e" };
-const kept = { run: null, nodes: new Map(), tag: "", reached: 1 };
+const kept = { run: null, nodes: new Map(), ranges: new Map(), tag: "", reached: 1 };
 let library = null; // a promise
 let asking = false;
 
@@ -23,7 +23,7 @@ function load(address) {
 
 // A page that was exchanged for its next answer gets the curves that were there, with their zoom.
 function adopt(box) {
-  if (kept.run !== box.dataset.run) Object.assign(kept, { run: box.dataset.run, nodes: new Map(), tag: "" });
+  if (kept.run !== box.dataset.run) Object.assign(kept, { run: box.dataset.run, nodes: new Map(), ranges: new Map(), tag: "" });
   for (const id of plots) {
     const fresh = box.querySelector(`#${id}`);
     const old = kept.nodes.get(id);
@@ -38,7 +38,10 @@ function drawn(box) {
   const button = box.querySelector("#plot-whole");
   button.hidden = false;
   button.onclick = () => {
-    for (const id of plots) window.Plotly.relayout(kept.nodes.get(id), { "xaxis.range": [0, kept.reached], "yaxis.autorange": true });
+    for (const id of plots) {
+      kept.ranges.set(id, [0, kept.reached]);
+      window.Plotly.relayout(kept.nodes.get(id), { "xaxis.range": [0, kept.reached], "yaxis.autorange": true });
+    }
   };
 }
 
@@ -67,14 +70,30 @@ function reached(data) {
   return kept.reached;
 }
 
-function layout(data, title, lines) {
+// The parts of the axes to be seen: those that somebody chose, else all that there is.
+function axes(id, data) {
+  const all = [0, reached(data)];
+  const now = kept.nodes.get(id).layout;
+  const before = kept.ranges.get(id);
+  if (before && now && String(now.xaxis.range) !== String(before)) {
+    return { x: { range: [...now.xaxis.range] }, y: { range: [...now.yaxis.range] } };
+  }
+  if (before && now && now.yaxis.autorange === false) {
+    kept.ranges.set(id, [...all]); // plotly writes into what it is given
+    return { x: { range: all }, y: { range: [...now.yaxis.range] } };
+  }
+  kept.ranges.set(id, [...all]); // plotly writes into what it is given
+  return { x: { range: all }, y: { autorange: true } };
+}
+
+function layout(id, data, title, lines) {
   const marks = data.changes.map(([x]) => ({ type: "line", x0: x, x1: x, yref: "paper", y0: 0, y1: 1, line: { color: "#57606a", width: 1, dash: "dot" } }));
   const words = data.changes.map(([x, peak]) => ({ x, y: 1, yref: "paper", xanchor: "left", yanchor: "top", showarrow: false, text: `peak ${Number(peak.toPrecision(4))}`, font: { size: 11 } }));
+  const seen = axes(id, data);
   return {
-    uirevision: kept.run, // keeps the zoom
     margin: { l: 56, r: 12, t: lines ? 24 : 8, b: 34 },
-    xaxis: { title: { text: "epoch", standoff: 4 }, range: [0, reached(data)] },
-    yaxis: { title: { text: title } },
+    xaxis: { title: { text: "epoch", standoff: 4 }, ...seen.x },
+    yaxis: { title: { text: title }, ...seen.y },
     legend: { orientation: "h", y: 1.02, yanchor: "bottom", x: 1, xanchor: "right" },
     showlegend: lines,
     hovermode: "x unified",
@@ -91,14 +110,14 @@ async function draw(box, data) {
   const options = { displayModeBar: false, responsive: true };
   const score = kept.nodes.get("plot-score");
   score.hidden = !data.score;
-  await plotly.react(kept.nodes.get("plot-loss"), traces(data, "loss", 1, 1), layout(data, "loss", true), options);
+  await plotly.react(kept.nodes.get("plot-loss"), traces(data, "loss", 1, 1), layout("plot-loss", data, "loss", true), options);
   if (data.score) {
     const title = data.percent ? `${data.title}, %` : data.title;
-    await plotly.react(score, traces(data, data.score, 2, data.percent ? 100 : 1), layout(data, title, false), options);
+    await plotly.react(score, traces(data, data.score, 2, data.percent ? 100 : 1), layout("plot-score", data, title, false), options);
   }
   const rates = data.live.length ? data.live.map((m) => [m[0], m[3]]) : data.rows.map((row) => [row.epoch, row.lr]);
   const rate = line("rate", rates.map((m) => m[0]), rates.map((m) => m[1]), { mode: "lines", colour: colours.train });
-  await plotly.react(kept.nodes.get("plot-rate"), [rate], layout(data, "rate", false), options);
+  await plotly.react(kept.nodes.get("plot-rate"), [rate], layout("plot-rate", data, "rate", false), options);
 }
 
 async function tick() {
