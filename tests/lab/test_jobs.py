@@ -16,6 +16,7 @@ import pytest
 from chainrule.errors import DataError
 from chainrule.lab.jobs import Busy, Job, Jobs, rate
 from chainrule.lab.live import read_live
+from chainrule.lab.pipes import Orders
 from chainrule.training.changes import read_changes
 from chainrule.training.checkpoint import Checkpoints
 from chainrule.training.task import TrainTask
@@ -137,6 +138,8 @@ def test_one_at_a_time(jobs: Jobs, folder: Path) -> None:
     number = jobs.number()
     job = jobs.start(folder / "run", small(50), number)
     assert jobs.start(folder / "other", small(50), number) is job, "the same form, sent twice"
+    with pytest.raises(DataError, match="this form has begun the run run, and now holds other"):
+        jobs.start(folder / "other", small(51), number)
     with pytest.raises(Busy, match="one training runs at a time, and run does") as caught:
         jobs.start(folder / "other", small(1), jobs.number())
     assert caught.value.name == "run"
@@ -289,3 +292,26 @@ def test_a_closed_lab_begins_nothing(jobs: Jobs, folder: Path) -> None:
 def test_rates_that_are_none(text: str) -> None:
     with pytest.raises(DataError, match="rate: expected a number above 0"):
         rate(text)
+
+
+@pytest.mark.parametrize("said", [b'{"do": "stop", "number": 1}\n', b""])
+def test_a_stop_reaches_who_waits_for_a_file(said: bytes) -> None:
+    """Such as a network drive that does not answer while the data are read."""
+    reads, writes = os.pipe()
+    never, kept = os.pipe()
+    with open(reads, "rb", buffering=0) as pipe, open(writes, "wb", buffering=0) as server:
+        server.write(b'{"run": "x"}\n')
+        orders = Orders(pipe)
+        assert orders.first == {"run": "x"}
+        orders.listen()
+        later = threading.Timer(0.3, lambda: server.write(said) if said else server.close())
+        later.start()
+        with pytest.raises(KeyboardInterrupt):
+            os.read(never, 1)
+        assert orders.stopped
+        assert orders.alone is not bool(said)
+        later.join()
+        server.close()
+        orders.join()
+    os.close(never)
+    os.close(kept)

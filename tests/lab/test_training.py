@@ -134,6 +134,9 @@ def test_from_the_form_to_the_result(page: FlaskClient, shop: Workshop) -> None:
     assert job is not None
     again = send(page, once=once, name="my first run", seed="3")
     assert again.headers["Location"] == answer.headers["Location"], "the same form again"
+    changed = send(page, once=once, seed="4")
+    assert changed.status_code == 400
+    assert "this form has begun the run my first run" in changed.text
     other = send(page, name="second")
     assert other.status_code == 400
     assert "one training runs at a time" in other.text

@@ -184,7 +184,7 @@ class Job:
 
     def _keep_failure(self) -> None:
         """Write down why it failed, for whoever looks at the run later."""
-        if (self.path / CONFIG).is_file():
+        if self.steps and (self.path / CONFIG).is_file():  # it had begun
             with contextlib.suppress(OSError):  # the disk may be what failed
                 write_atomic(self.path / FAILURE, "\n".join([self.said, *self.output]) + "\n")
 
@@ -239,8 +239,13 @@ class Jobs:
         """
         with self._lock:
             earlier = self._jobs.get(self.used(number))
-            if earlier is not None:
+            if earlier is not None and earlier.config == config:
                 return earlier
+            if earlier is not None:
+                raise DataError(
+                    f"this form has begun the run {earlier.name}, and now holds other choices; "
+                    "they are kept in it: press Start again to begin another run"
+                )
             self._check_free()
             if os.path.lexists(path):
                 raise DataError(

@@ -7,6 +7,7 @@ import contextlib
 import io
 import json
 import os
+import signal
 import sys
 import threading
 from collections import deque
@@ -33,9 +34,9 @@ class Orders:
     """
 
     def __init__(
-        self, pipe: io.RawIOBase | BinaryIO, stop: Callable[[], None] = _thread.interrupt_main
+        self, pipe: io.RawIOBase | BinaryIO, stop: Callable[[], None] | None = None
     ) -> None:
-        self._pipe, self._stop = pipe, stop
+        self._pipe, self._stop = pipe, stop or _interrupt
         self.first: Order = json.loads(pipe.readline() or b"{}")
         self.waiting: deque[Order] = deque()
         self.alone = False  # the server has gone
@@ -74,6 +75,14 @@ class Orders:
     def join(self) -> None:
         """Wait until the server has gone."""
         self._thread.join()
+
+
+def _interrupt() -> None:
+    """Do as Ctrl-C does, to the main thread, which may be waiting for a file to open."""
+    if hasattr(signal, "pthread_kill") and (main := threading.main_thread().ident) is not None:
+        signal.pthread_kill(main, signal.SIGINT)
+    else:
+        _thread.interrupt_main()
 
 
 class Speaker:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -133,9 +133,11 @@ def _of_run(run: Run, job: Job | None) -> Standing:
         found.sentence = f"Finished after {_epochs(len(rows))}{early}. {result(rows[-1])}"
         return found
     found.resumable = True
+    if job is not None and job.how == FAILED:  # its process may not have been able to write why
+        run = replace(run, state=FAILED, said=job.said, output="\n".join(job.output))
     if run.state == FAILED:
+        found.state, found.output = FAILED, run.output
         found.sentence = f"Failed: {_ended(run.said)}"
-        found.output = run.output
         found.suggested = _before_the_end(run)
     else:
         found.sentence = f"Stopped after {_epochs(len(rows))} of {epochs}."
@@ -182,15 +184,6 @@ def result(row: Row) -> str:
         if f"test_{name}" in values:
             return f"On the test images: {NAMES[name]} {share(name, values[f'test_{name}'])}."
     return f"The test's loss is {row.test_loss:.4f}."
-
-
-def short_result(row: Row) -> str:
-    """Give the same as a number for a table."""
-    values = row.to_dict()
-    for name in SCORES:
-        if f"test_{name}" in values:
-            return share(name, values[f"test_{name}"])
-    return f"loss {row.test_loss:.4f}"
 
 
 def share(name: str, value: float | None) -> str:

@@ -92,29 +92,20 @@ def _start_page(form: choices.Form, problem: str = "", busy: str = "") -> Answer
 
 
 def _list(shop: Workshop) -> dict[str, Any]:
-    job = shop.jobs.current
-    names = {run.name for run in shop.runs.all()}
-    found = [_standing(shop, run.name) for run in shop.runs.all()]
-    if job is not None and job.name not in names:
+    job, runs = shop.jobs.current, shop.runs.all()
+    found = [standing.standing(run, shop.jobs.get(run.name)) for run in runs]
+    if job is not None and job.name not in {run.name for run in runs}:
         found.insert(0, standing.standing(None, job))
-    rows = {run.name: run.rows for run in shop.runs.all()}
-    return {
-        "runs": sorted(found, key=lambda each: not each.alive),
-        "rows": rows,
-        "job": job,
-        "short_result": standing.short_result,
-    }
+    return {"runs": sorted(found, key=lambda each: not each.alive)}
 
 
 @blueprint.post("/training/start")
 def start() -> Answer:
     """Begin a training, once for each form that was shown; then show it."""
     shop, query = workshop(), Query(request.form)
-    once = query.text("once")
-    if shop.jobs.used(once):
-        return _to(shop.jobs.used(once))
     form = _plain_form()
     try:
+        once = query.text("once")
         given = {name: query.text(name) for name in request.form}
         form.values |= {name: text for name, text in given.items() if name in form.values}
         named, form.values["recipe"] = form.values["recipe"], ""
@@ -128,6 +119,8 @@ def start() -> Answer:
                 "them through and press Start again"
             )
         name = form.values["name"]
+        begun = shop.jobs.used(once)
+        name = begun if begun and name in ("", begun) else name  # the same form, sent again
         path = shop.runs.path(name) if name else free_folder(shop.settings.folder, config)
         return _to(shop.jobs.start(path, config, once, choices.command_of(config)).name)
     except Busy as error:
@@ -223,7 +216,8 @@ def part(part: str) -> Answer:
         return render_template("parts/training_runs.html", **_list(shop))
     if part not in _PARTS:
         raise DataError(f"part: expected one of {', '.join(_PARTS)}")
-    now = _standing(shop, Query().text("run"))
+    query = Query()
+    now, typed = _standing(shop, query.text("run")), query.text("typed")
     values = {
         "controls": lambda: _shown(shop, now),
         "status": lambda: _shown(shop, now),
@@ -231,7 +225,7 @@ def part(part: str) -> Answer:
         "health": lambda: _health(now),
         "mistakes": lambda: _mistakes(shop, now),
     }[part]()
-    return render_template(f"parts/training_{part}.html", typed="", busy="", **values)
+    return render_template(f"parts/training_{part}.html", typed=typed, busy="", **values)
 
 
 _PARTS = ("controls", "status", "epochs", "health", "mistakes")

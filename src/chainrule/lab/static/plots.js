@@ -4,21 +4,21 @@
 const plots = ["plot-loss", "plot-score", "plot-rate"];
 const colours = { live: "#9aa7b5", train: "#1a5fb4", validation: "#8a5a00", test: "#b3261e" };
 const kept = { run: null, nodes: new Map(), ranges: new Map(), tag: "", reached: 1 };
-let library = null; // a promise
+let loading = null; // a promise
 let asking = false;
 
 function load(address) {
-  library ??= new Promise((done, failed) => {
+  loading ??= new Promise((done, failed) => {
     const script = document.createElement("script");
     script.src = address;
     script.onload = () => done(window.Plotly);
     script.onerror = () => failed(new Error("plotly.js did not come"));
     document.head.append(script);
   }).catch((error) => {
-    library = null;
+    loading = null;
     throw error;
   });
-  return library;
+  return loading;
 }
 
 // A page that was exchanged for its next answer gets the curves that were there, with their zoom.
@@ -34,6 +34,7 @@ function adopt(box) {
 }
 
 function drawn(box) {
+  box.classList.add("drawn");
   box.querySelector("#plot-words").hidden = true;
   const button = box.querySelector("#plot-whole");
   button.hidden = false;
@@ -105,8 +106,7 @@ function layout(id, data, title, lines) {
   };
 }
 
-async function draw(box, data) {
-  const plotly = await load(box.dataset.plotly);
+async function draw(plotly, data) {
   const options = { displayModeBar: false, responsive: true };
   const score = kept.nodes.get("plot-score");
   score.hidden = !data.score;
@@ -132,9 +132,10 @@ async function tick() {
     const data = await answer.json();
     adopt(box);
     if (!data.live.length && !data.rows.length) return;
-    await draw(box, data);
+    const library = await load(box.dataset.plotly);
+    drawn(box); // before it is drawn: what is hidden has no size
+    await draw(library, data);
     kept.tag = data.tag;
-    drawn(box);
   } catch (error) {
     console.warn(error); // the next second tries again; lab.js says when the server is away
   } finally {
