@@ -290,13 +290,15 @@ def _rows(shop: Workshop, now: Standing) -> list[Row]:
 
 def _health(now: Standing) -> dict[str, Any]:
     measured = health(now.path)
-    table = []
-    for layer, values in (measured.layers if measured else {}).items():
-        cells = [_measure(name, values.get(name)) for name in MEASURES]
-        table.append((layer, cells))
+    layers = measured.layers if measured else {}
+    there = [name for name in MEASURES if any(name in values for values in layers.values())]
+    table = [
+        (layer, [_measure(name, values.get(name)) for name in there])
+        for layer, values in layers.items()
+    ]
     return {
         "measured": measured,
-        "measures": list(MEASURES.values()),
+        "measures": [MEASURES[name] for name in there],
         "layers": table,
         "findings": findings(now.path),
     }
