@@ -11,8 +11,7 @@ import numpy as np
 import pytest
 
 import chainrule as cr
-from chainrule.cli import health
-from chainrule.cli.health import HealthWatch
+from chainrule import watching
 from chainrule.errors import ChainruleError
 from chainrule.formats.safetensors import load_safetensors
 from chainrule.inspection.health import Monitor
@@ -20,13 +19,14 @@ from chainrule.models import MODELS, register
 from chainrule.nn import Module
 from chainrule.training import Callback, TrainConfig, Trainer, TrainTask
 from chainrule.training.measurements import MeasurementWriter, read_measurements
+from chainrule.watching import HealthWatch
 from tests.cli.running import Run
 
 
 @pytest.fixture
 def often(monkeypatch: pytest.MonkeyPatch) -> None:
     """Measure every third step: the trainings here have few."""
-    monkeypatch.setattr(health, "monitor", lambda model: cr.monitor(model, every=3, window=2))
+    monkeypatch.setattr(watching, "monitor", lambda model: cr.monitor(model, every=3, window=2))
     monkeypatch.setattr(TrainTask, "draw", lambda self: "")  # pictures take longer
 
 
@@ -49,7 +49,7 @@ def dead_model() -> Iterator[str]:
 @pytest.fixture
 def always(monkeypatch: pytest.MonkeyPatch) -> None:
     """Measure every step."""
-    monkeypatch.setattr(health, "monitor", lambda model: cr.monitor(model, every=1, window=2))
+    monkeypatch.setattr(watching, "monitor", lambda model: cr.monitor(model, every=1, window=2))
     monkeypatch.setattr(TrainTask, "draw", lambda self: "")  # pictures take longer
 
 

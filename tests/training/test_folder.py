@@ -25,6 +25,7 @@ def test_a_run_folder_holds_all_that_was_promised(
     written = {p.name for p in small_run.iterdir()}
     absent = {"transforms.safetensors", "skipped.csv"}  # nothing to tell there
     absent |= {"health.csv", "health.txt"}  # not asked for
+    absent |= {"changes.jsonl", "live.jsonl", "failure.txt"}  # of a training in the lab
     assert written == {*FILES, "checkpoints"} - absent
     folder = RunFolder(small_run)
     config = folder.read_config()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -11,20 +10,20 @@ from typing import Annotated, Any
 import typer
 
 from chainrule.cli.downloads import DownloadDisplay
-from chainrule.cli.health import HealthWatch
 from chainrule.cli.main import Interrupted, Stopped
 from chainrule.cli.options import chosen_fields, with_config_options
 from chainrule.cli.progress import ProgressDisplay
-from chainrule.errors import DataError, KindError, ShapeError
+from chainrule.errors import KindError, ShapeError
 from chainrule.models.pattern import is_pattern
 from chainrule.models.registry import find
 from chainrule.training.check import check_network
 from chainrule.training.config import TrainConfig
-from chainrule.training.folder import HEALTH
+from chainrule.training.folder import HEALTH, free_folder, run_name
 from chainrule.training.interrupt import Terminated
 from chainrule.training.loop import Callback
 from chainrule.training.recipes import OF_DATA, recipe
 from chainrule.training.task import Prepared, TrainTask
+from chainrule.watching import HealthWatch
 
 Model = Annotated[
     str | None,
@@ -80,7 +79,7 @@ def train(
         if check:
             _check(Prepared(config, None, download, display))
             return
-        target = out or _free_name(config, overwrite)
+        target = out or _folder(config, overwrite)
         task = TrainTask(config, target, overwrite, download, display)
     _train(task, config.health)
 
@@ -126,15 +125,9 @@ def _resumed(run: Path, given: dict[str, Any], other: Any) -> TrainTask:
     return task
 
 
-def _free_name(config: TrainConfig, overwrite: bool) -> Path:
+def _folder(config: TrainConfig, overwrite: bool) -> Path:
     """Give runs/MODEL-DATA, or with a number behind it where that is taken."""
-    data = Path(config.data).stem or "data"
-    name = "pattern" if is_pattern(config.model) else config.model
-    base = Path("runs") / f"{name}-{data}"
-    if overwrite or not base.exists():
-        return base
-    names = (base.with_name(f"{base.name}-{number}") for number in itertools.count(2))
-    return next(name for name in names if not name.exists())
+    return Path("runs") / run_name(config) if overwrite else free_folder("runs", config)
 
 
 def _check(task: Prepared) -> None:
@@ -168,7 +161,8 @@ def _train(task: TrainTask, health: bool) -> None:
         trainer = task.trainer
         typer.echo(f"going on in epoch {trainer.epoch}, after step {trainer.step}")
     else:
-        _warn(task)
+        for warning in task.warnings():
+            typer.echo(f"note: {warning}")
     try:
         healthy = _run(task, health)
     except KeyboardInterrupt as error:
@@ -214,20 +208,6 @@ def result_line(row: dict[str, float]) -> str:
         return f"test accuracy: {100 * row['test_accuracy']:.2f} %"
     found = {key[5:]: value for key, value in row.items() if key.startswith("test_")}
     return ", ".join(f"test {name}: {value:.4f}" for name, value in found.items())
-
-
-def _warn(task: TrainTask) -> None:
-    """Say before the training what does not fit; raise where nothing could be learnt."""
-    objective = task.trainer.objective
-    found = check_network(
-        task.model, task.data.train, task.transforms, objective, skip_bad=task.config.skip_bad
-    )
-    for finding in found:
-        if not finding.ok and finding.name == "shapes":
-            task.folder.discard_if_empty()
-            raise DataError(finding.text)
-        if not finding.ok:
-            typer.echo(f"note: {finding.text}")
 
 
 def _saved_so_far(task: TrainTask) -> str:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import secrets
+import signal
 import socket
 import sys
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from importlib import import_module
@@ -23,6 +25,7 @@ PORT = 8765
 _TRIES = 20
 _PATIENCE = 5.0  # seconds for work under way to end
 _THREADS = 16  # some of which wait for what others compute
+_ENDS = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 
 def serve(settings: Settings, ready: Callable[[str], None], port: int | None = None) -> None:
@@ -39,6 +42,8 @@ def serve(settings: Settings, ready: Callable[[str], None], port: int | None = N
         app, sockets=[sockets], threads=_THREADS, ident="chainrule", max_request_body_size=1 << 26
     )
     shop: Workshop = app.extensions[EXTENSION]
+    main = threading.current_thread() is threading.main_thread()
+    before = {number: signal.signal(number, _end) for number in _ENDS if main}
     try:
         ready(address(settings))
         warming = begin_warming(shop)
@@ -46,11 +51,19 @@ def serve(settings: Settings, ready: Callable[[str], None], port: int | None = N
         warming.join(_PATIENCE)
     finally:
         server.close()
+        shop.close()
+        for number, handler in before.items():
+            signal.signal(number, handler if handler is not None else signal.SIG_DFL)
         if not shop.drawings.close(_PATIENCE):
             # Threads are in the middle of a long computation, and the libraries that they are in
             # would be taken apart under them at the ordinary end.
             sys.stdout.flush()
             os._exit(0)
+
+
+def _end(number: int, frame: Any) -> None:
+    """End as Ctrl-C does: what runs is saved first."""
+    raise SystemExit
 
 
 def address(settings: Settings) -> str:

@@ -8,7 +8,10 @@ from typing import cast
 from flask import current_app
 
 from chainrule.lab.drawings import Drawings
+from chainrule.lab.jobs import Jobs
+from chainrule.lab.mistakes import Mistakes
 from chainrule.lab.pictures import Pictures
+from chainrule.lab.runs import Runs
 from chainrule.lab.settings import Settings
 from chainrule.lab.subjects import Subjects
 
@@ -25,6 +28,13 @@ class Workshop:
         self.pictures = Pictures(settings.private / "pictures")
         self.drawings = Drawings()
         self.seal = secrets.token_bytes(32)  # of words that one page hands to the next
+        self.runs = Runs(settings)
+        self.jobs = Jobs(settings.private / "training.lock")
+        self.mistakes = Mistakes()
+
+    def close(self) -> None:
+        """Let the training that runs save and end, and wait for that."""
+        self.jobs.close()
 
 
 def workshop() -> Workshop:

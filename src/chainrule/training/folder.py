@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import shutil
@@ -15,6 +16,7 @@ from chainrule.data.transforms import Compose, parse_transforms
 from chainrule.errors import CheckpointError, DataError, ShapeError
 from chainrule.formats.atomic import leftovers, neighbour, write_atomic
 from chainrule.formats.safetensors import load_safetensors, read_metadata, save_safetensors
+from chainrule.models.pattern import is_pattern
 from chainrule.models.registry import create_model
 from chainrule.nn.module import Module
 from chainrule.training.checkpoint import Checkpoints
@@ -29,9 +31,10 @@ ENVIRONMENT, PIXELS, SKIPPED = "environment.json", "transforms.safetensors", "sk
 CURVES, CONFUSION, CONFUSION_PERCENT = "curves.png", "confusion.png", "confusion_percent.png"
 RELIABILITY, PER_CLASS, EVENTS = "calibration.png", "per_class.png", "events"
 HEALTH, FINDINGS = "health.csv", "health.txt"
+CHANGES, LIVE, FAILURE = "changes.jsonl", "live.jsonl", "failure.txt"
 FILES = (
     *(WEIGHTS, BEST, CONFIG, ENVIRONMENT, PIXELS, SKIPPED, METRICS, METRICS_LINES),
-    *(HEALTH, FINDINGS),
+    *(HEALTH, FINDINGS, CHANGES, LIVE, FAILURE),
     *(CURVES, CONFUSION, CONFUSION_PERCENT, RELIABILITY, PER_CLASS, *TABLES),
 )
 """The files of a run; beside them are the folders `checkpoints` and, if asked for, `events`."""
@@ -298,6 +301,27 @@ class RunFolder:
             text = str(error)
             raise CheckpointError(text if str(path) in text else f"{path}: {text}") from error
         return model.eval()
+
+
+def run_name(config: TrainConfig) -> str:
+    """Name a run after its network and data.
+
+    >>> run_name(TrainConfig(model="lenet5", data="data/my digits"))
+    'lenet5-my digits'
+    """
+    network = "pattern" if is_pattern(config.model) else config.model
+    return f"{network}-{Path(config.data).stem or 'data'}"
+
+
+def free_folder(runs: str | os.PathLike[str], config: TrainConfig) -> Path:
+    """Name a folder for a run, with a number behind its name where that is taken.
+
+    >>> free_folder("absent", TrainConfig(model="lenet5", data="digits")).as_posix()
+    'absent/lenet5-digits'
+    """
+    base = run_name(config)
+    names = itertools.chain([base], (f"{base}-{number}" for number in itertools.count(2)))
+    return next(path for name in names if not os.path.lexists(path := Path(runs) / name))
 
 
 def _task(value: Any) -> Task:

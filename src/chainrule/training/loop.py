@@ -209,7 +209,7 @@ class Trainer:
         """Say which step it is, and what may help."""
         return (
             f"epoch {self.epoch}, step {self.step} of {self.steps}; a smaller rate usually helps "
-            f"(lr is {self.config.lr:g})"
+            f"(lr is {self.rate.peak:g})"
         )
 
     def state_dict(self) -> dict[str, Any]:

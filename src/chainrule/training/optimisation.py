@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from chainrule.errors import ShapeError, failure
@@ -77,11 +78,14 @@ def _groups(model: Module, config: TrainConfig, decays: bool) -> list[dict[str, 
 class Rate:
     """The learning rate of a training: by steps, and where asked by the validation loss.
 
-    `after_step` follows each step of the optimiser, `after_epoch` each epoch.
+    `after_step` follows each step of the optimiser, `after_epoch` each epoch.  `peak` is the
+    configuration's `lr` and may be changed between two steps: the schedule goes on as before, and
+    every rate that it gives is multiplied by the new peak over the configuration's.
     """
 
     def __init__(self, optimizer: Optimizer, config: TrainConfig, steps: int) -> None:
-        self._optimizer = optimizer
+        self._optimizer, self._lr, self._peak = optimizer, config.lr, config.lr
+        self._scheduled: list[float] = []  # the schedule's own rates, while they are multiplied
         self._plateau: ReduceLROnPlateau | None = None
         parts: list[LRScheduler] = []
         if config.schedule == "plateau":
@@ -100,20 +104,57 @@ class Rate:
         """The rate of the first group now."""
         return float(self._optimizer.param_groups[0]["lr"])
 
+    @property
+    def peak(self) -> float:
+        """The rate at the schedule's peak."""
+        return self._peak
+
+    @peak.setter
+    def peak(self, peak: float) -> None:
+        """Change it for the steps to come; raises ShapeError for what is no rate."""
+        if not (math.isfinite(peak) and 0 < peak / self._lr < math.inf):
+            raise failure("training", "a finite rate above 0", lr=peak)
+        scheduled = self._scheduled or self._rates()
+        self._peak = float(peak)
+        self._scheduled = [] if self._peak == self._lr else scheduled
+        self._set(scheduled)
+
+    def _rates(self) -> list[float]:
+        return [float(group["lr"]) for group in self._optimizer.param_groups]
+
+    def _set(self, scheduled: list[float]) -> None:
+        factor = self._peak / self._lr
+        for group, rate in zip(self._optimizer.param_groups, scheduled, strict=True):
+            group["lr"] = rate * factor
+
+    def _go_on(self, step: Callable[[], None]) -> None:
+        """Let a schedule go on from its own rates: it may compute the next ones out of them."""
+        if not self._scheduled:
+            step()
+            return
+        for group, rate in zip(self._optimizer.param_groups, self._scheduled, strict=True):
+            group["lr"] = rate
+        step()
+        self._scheduled = self._rates()
+        self._set(self._scheduled)
+
     def after_step(self) -> None:
         """Go on to the rate of the next step."""
         if self._by_step is not None:
-            self._by_step.step()
+            self._go_on(self._by_step.step)
 
     def after_epoch(self, validation_loss: float | None) -> None:
         """Lower the rate if the loss has not improved for long."""
         if self._plateau is not None and validation_loss is not None:
-            self._plateau.step(validation_loss)
+            self._go_on(partial(self._plateau.step, validation_loss))
 
     def state_dict(self) -> dict[str, Any]:
         """Give plain values, from which `load_state_dict` goes on."""
         parts = {"steps": self._by_step, "plateau": self._plateau}
-        return {name: part.state_dict() for name, part in parts.items() if part is not None}
+        state = {name: part.state_dict() for name, part in parts.items() if part is not None}
+        if self._scheduled:
+            state["changed"] = {"peak": self._peak, "scheduled": list(self._scheduled)}
+        return state
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from a state."""
@@ -121,6 +162,8 @@ class Rate:
             self._by_step.load_state_dict(state["steps"])
         if self._plateau is not None:
             self._plateau.load_state_dict(state["plateau"])
+        changed = state.get("changed", {"peak": self._lr, "scheduled": []})
+        self._peak, self._scheduled = changed["peak"], list(changed["scheduled"])
 
 
 def _schedule(optimizer: Optimizer, config: TrainConfig, steps: int) -> LRScheduler:

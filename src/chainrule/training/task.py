@@ -18,9 +18,11 @@ from chainrule.data.prefetch import suggested_workers
 from chainrule.data.sources import load_dataset
 from chainrule.data.transforms import parse_mix
 from chainrule.engine.random import Generator, manual_seed
-from chainrule.errors import CheckpointError
+from chainrule.errors import CheckpointError, DataError
 from chainrule.models.pattern import PatternNet, is_pattern
 from chainrule.models.registry import find
+from chainrule.training.changes import RateChanges
+from chainrule.training.check import check_network
 from chainrule.training.checkpoint import Checkpoints
 from chainrule.training.config import TrainConfig
 from chainrule.training.environment import describe_environment
@@ -124,8 +126,11 @@ class TrainTask(Prepared):
 
     The same configuration gives the same weights and metrics, bit for bit, on the same machine
     with the same number of threads; so does one that was stopped and gone on with (`resume`).
-    Raises DataError, OSError and ValueError as their causes do.
+    `command` is what to type to repeat it, if it is not this process's.  Raises DataError, OSError
+    and ValueError as their causes do.
     """
+
+    command: Sequence[str] | None = None
 
     def __init__(
         self,
@@ -138,7 +143,7 @@ class TrainTask(Prepared):
         super().__init__(config, None, fetch, progress)
         self.folder = RunFolder.create(out, overwrite)
         self.damaged: list[str] = []
-        self.keeper = _Keeper(self)
+        self.keeper, self.changes = _Keeper(self), RateChanges(self.folder)
 
     @classmethod
     def resume(cls, run: str | os.PathLike[str], **places: Any) -> TrainTask:
@@ -155,7 +160,7 @@ class TrainTask(Prepared):
         given = {key: value for key, value in places.items() if value is not None}
         Prepared.__init__(task, replace(kept.train, **given), kept)
         task.damaged = []
-        task.keeper = _Keeper(task)
+        task.keeper, task.changes = _Keeper(task), RateChanges(task.folder)
         task._go_on()
         return task
 
@@ -174,6 +179,29 @@ class TrainTask(Prepared):
         self.folder.go_on_after(self.trainer.rows)
         self.keeper.rows = list(self.trainer.rows)
 
+    def warnings(self) -> list[str]:
+        """Look at network and data before the first step; say what does not look right.
+
+        Raises DataError where nothing could be learnt.  See `check_network`.
+        """
+        objective, skip_bad = self.trainer.objective, self.config.skip_bad
+        given = (self.model, self.data.train, self.transforms, objective)
+        found = [item for item in check_network(*given, skip_bad=skip_bad) if not item.ok]
+        for finding in found:
+            if finding.name == "shapes":
+                self.folder.discard_if_empty()
+                raise DataError(finding.text)
+        return [finding.text for finding in found]
+
+    def change_rate(self, peak: float) -> None:
+        """Change the rate's peak between two steps of the training that runs; see `RateChanges`.
+
+        Raises ShapeError for what is no rate, OSError if the disk refuses; nothing is changed then.
+        """
+        if not self.folder.claimed:
+            self.keeper.checkpoint(self.trainer)
+        self.changes.make(self.trainer, peak)
+
     @property
     def rows(self) -> list[Row]:
         """The rows of the epochs that were finished and saved."""
@@ -187,7 +215,7 @@ class TrainTask(Prepared):
         saved is removed again.
         """
         trainer = self.trainer
-        trainer.callbacks = [self.keeper, *callbacks]
+        trainer.callbacks = [self.keeper, self.changes, *callbacks]
         try:
             with interrupts_noted() as interrupts:
                 trainer.interrupted = self._ask(interrupts)
@@ -281,7 +309,8 @@ class _Keeper(Callback):
 
     def _claim(self, weights: Mapping[str, Any]) -> None:
         if not self.folder.claimed:
-            environment = {**describe_environment(), "seed": self.config.train.seed}
+            environment = describe_environment(self._task.command)
+            environment = {**environment, "seed": self.config.train.seed}
             self.folder.claim(self.config, environment, weights)
 
     def _write_events(self, trainer: Trainer) -> None:

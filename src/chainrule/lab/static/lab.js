@@ -7,6 +7,7 @@ let current = null; // the visit under way
 let shown = view(location); // the view whose address the page has
 let parts = new AbortController(); // what is asked for the parts that follow something
 let replacing = false;
+let sending = Promise.resolve(); // forms that change something, one after the other
 const steps = []; // ids of controls that were pressed meanwhile, each of which counts
 
 function view(place) {
@@ -122,6 +123,28 @@ function leave(url, push = true) {
   visit(url, push);
 }
 
+// Sends a form that changes something and shows what came of it, unless another page was asked for
+// meanwhile.  It is sent once, however often its button is pressed before the answer.
+function send(form, submitter) {
+  if (form.dataset.sent) return;
+  form.dataset.sent = "yes";
+  const body = new URLSearchParams(new FormData(form, submitter));
+  sending = sending.then(async () => {
+    const before = location.href;
+    const left = remember();
+    try {
+      const answer = await fetch(form.action, { method: "POST", body, headers: { Accept: "text/html" } });
+      const text = await answer.text();
+      const there = answer.redirected ? answer.url : before; // a refusal has no address of its own
+      if (location.href === before && !current) show(text, there, there !== before, left);
+    } catch {
+      announce("The server does not answer. Start `chainrule lab` again, then reload this page.");
+    } finally {
+      delete form.dataset.sent;
+    }
+  });
+}
+
 function plain(event) {
   return event.button || event.metaKey || event.ctrlKey || event.shiftKey || event.altKey;
 }
@@ -148,6 +171,10 @@ document.addEventListener("submit", (event) => {
     return;
   }
   event.preventDefault();
+  if (form.method === "post") {
+    send(form, event.submitter);
+    return;
+  }
   const url = new URL(form.action);
   const values = new FormData(form, event.submitter);
   url.search = new URLSearchParams([...values].filter(([, value]) => value !== "")).toString();
@@ -175,6 +202,16 @@ addEventListener("pageshow", () => document.querySelectorAll("form[data-sent]").
 
 turn();
 
+// Whether a part shows this text already; it was written by the server, or by the last refresh.
+function same(part, text) {
+  if (part.dataset.text !== undefined) return part.dataset.text === text;
+  const parsed = document.createElement("template");
+  parsed.innerHTML = text;
+  if (parsed.innerHTML.trim() !== part.innerHTML.trim()) return false;
+  part.dataset.text = text;
+  return true;
+}
+
 // Parts that follow something that goes on: asked for again every so many seconds, until what
 // comes holds an element with `data-done`.
 async function refresh(part) {
@@ -183,7 +220,8 @@ async function refresh(part) {
   try {
     const answer = await fetch(part.dataset.from, { signal: parts.signal, headers: { Accept: "text/html" } });
     const text = await answer.text();
-    if (answer.ok && part.isConnected && text !== part.dataset.text) {
+    const typing = part.contains(document.activeElement) && document.activeElement.matches("input:not([type=hidden]), select, textarea");
+    if (answer.ok && part.isConnected && !same(part, text) && !typing) {
       const focus = part.contains(document.activeElement) && document.activeElement.id;
       part.innerHTML = text;
       part.dataset.text = text;

@@ -1,4 +1,4 @@
-"""`--health`: a training under watch, its measurements in the run folder, findings in words."""
+"""A training under watch for its health: measurements in the run folder, findings in words."""
 
 from __future__ import annotations
 
