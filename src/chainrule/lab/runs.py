@@ -37,14 +37,8 @@ DAMAGED = "damaged"
 _KEPT = 300  # runs whose state is remembered
 _TAIL = 1 << 18  # bytes of the measurements' end: the last sample of a thousand layers
 
-MEASURES = {
-    "activation_rms": "values",
-    "dead": "dead",
-    "saturated": "saturated",
-    "gradient_rms": "gradient",
-    "update_ratio": "step",
-}
-"""The measures of a layer, and the heads of their columns."""
+_OF_PARAMETERS = ("gradient_rms", "update_ratio")
+_OF_LAYERS = ("activation_rms", "dead", "saturated")
 
 
 @dataclass(frozen=True)
@@ -192,7 +186,7 @@ def changes(run: Path) -> list[Change]:
 
 @dataclass(frozen=True)
 class Health:
-    """The last measurements: the step, and by layer the measures of `MEASURES` that it has."""
+    """The last measurements: the step, and by layer the measures that it has."""
 
     step: int
     layers: dict[str, dict[str, float]]
@@ -209,9 +203,8 @@ def health(run: Path) -> Health | None:
     step = rows[-1][0]
     layers: dict[str, dict[str, float]] = {}
     for _, name, measure, value in (row for row in rows if row[0] == step):
-        if measure in MEASURES:
-            of_parameter = measure in ("gradient_rms", "update_ratio")
-            layer = name.rpartition(".")[0] if of_parameter else name
+        if measure in (*_OF_LAYERS, *_OF_PARAMETERS):
+            layer = name.rpartition(".")[0] if measure in _OF_PARAMETERS else name
             layers.setdefault(layer or "the network", {}).setdefault(measure, value)
     return Health(step, layers)
 

@@ -209,7 +209,7 @@ def number(value: float | None) -> str:
 def duration(seconds: float) -> str:
     """Write a time.
 
-    >>> duration(45.2), duration(150), duration(7300)
+    >>> duration(45.2), duration(150), duration(7330)
     ('45 s', '2 min 30 s', '2 h 2 min')
     """
     whole = round(seconds)

@@ -17,8 +17,9 @@ from chainrule.lab.live import read_live, score_of
 from chainrule.lab.mistakes import said
 from chainrule.lab.pipes import PAUSED
 from chainrule.lab.query import Query, link
-from chainrule.lab.runs import MEASURES, changes, findings, health, stamp
+from chainrule.lab.runs import changes, findings, health, stamp
 from chainrule.lab.standing import Standing
+from chainrule.lab.tables import epoch_table, health_table
 from chainrule.lab.workshop import Workshop, workshop
 from chainrule.models.registry import MODELS
 from chainrule.training.folder import CHANGES, LIVE, METRICS_LINES, free_folder
@@ -29,7 +30,6 @@ blueprint = Blueprint("training", __name__)
 
 Answer = str | tuple[str, int] | AnyResponse
 
-_ROWS = 500  # epochs that the table shows
 _DO = ("pause", "go", "stop", "rate")
 
 
@@ -252,33 +252,7 @@ def _state(now: Standing) -> dict[str, str]:
 
 
 def _epochs(shop: Workshop, now: Standing) -> dict[str, Any]:
-    rows = _rows(shop, now)
-    score = next((s for s in standing.NAMES if rows and f"test_{s}" in rows[-1].to_dict()), "")
-    columns = [("Loss", "train_loss"), (_title(score), f"train_{score}")]
-    if rows and "validation_loss" in rows[-1].more:
-        columns += [
-            ("Validation loss", "validation_loss"),
-            (f"Validation {standing.NAMES.get(score, '')}", f"validation_{score}"),
-        ]
-    columns += [
-        ("Test loss", "test_loss"),
-        (f"Test {standing.NAMES.get(score, '')}", f"test_{score}"),
-    ]
-    shown = [column for column in columns if score or "loss" in column[1]]
-    table = [
-        (row.epoch, f"{row.lr:.3g}", [_cell(row, key, score) for _, key in shown])
-        for row in rows[::-1][:_ROWS]
-    ]
-    return {"heads": [head for head, _ in shown], "table": table, "changes": changes(now.path)}
-
-
-def _title(score: str) -> str:
-    return standing.NAMES.get(score, "").capitalize()
-
-
-def _cell(row: Row, key: str, score: str) -> str:
-    value = row.to_dict().get(key)
-    return standing.number(value) if key.endswith("loss") else standing.share(score, value)
+    return {"table": epoch_table(_rows(shop, now)), "changes": changes(now.path)}
 
 
 def _rows(shop: Workshop, now: Standing) -> list[Row]:
@@ -290,24 +264,11 @@ def _rows(shop: Workshop, now: Standing) -> list[Row]:
 
 def _health(now: Standing) -> dict[str, Any]:
     measured = health(now.path)
-    layers = measured.layers if measured else {}
-    there = [name for name in MEASURES if any(name in values for values in layers.values())]
-    table = [
-        (layer, [_measure(name, values.get(name)) for name in there])
-        for layer, values in layers.items()
-    ]
     return {
         "measured": measured,
-        "measures": [MEASURES[name] for name in there],
-        "layers": table,
+        "layers": health_table(measured) if measured else None,
         "findings": findings(now.path),
     }
-
-
-def _measure(name: str, value: float | None) -> str:
-    if value is None:
-        return ""
-    return f"{100 * value:.1f} %" if name in ("dead", "saturated") else f"{value:.1e}"
 
 
 def _mistakes(shop: Workshop, now: Standing) -> dict[str, Any]:
