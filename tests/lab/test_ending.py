@@ -147,6 +147,6 @@ def test_a_form_of_the_server_before(open_lab: Callable[[], Lab]) -> None:
         lab.post("/training/start", once=once[1], epochs="3", seed="123")
     text = caught.value.read().decode()
     caught.value.close()
-    assert "this form is of another start of the lab" in text
+    assert "This form is of another start of the lab" in text
     assert 'name="seed" value="123"' in text
     assert not lab.workers

@@ -107,10 +107,10 @@ def test_odd_addresses_that_mean_nothing(page: FlaskClient, query: str) -> None:
         ("epochs", "0", "expected epochs of at least 1"),
         ("model", "<script>", "&lt;script&gt;"),
         ("path", "/no where", "expected a folder or a file that is there"),
-        ("name", "../out", "name: expected letters, digits, spaces"),
+        ("name", "../out", "Name: expected letters, digits, spaces"),
         ("name", "small", "expected the name of a run that is not there yet"),
-        ("once", "0123-4567", "this form is of another start of the lab"),
-        ("recipe", "magic", "recipe: expected one of"),
+        ("once", "0123-4567", "This form is of another start of the lab"),
+        ("recipe", "magic", "Recipe: expected one of"),
     ],
 )
 def test_wrong_choices_are_refused_in_place(
@@ -136,7 +136,7 @@ def test_from_the_form_to_the_result(page: FlaskClient, shop: Workshop) -> None:
     assert again.headers["Location"] == answer.headers["Location"], "the same form again"
     changed = send(page, once=once, seed="4")
     assert changed.status_code == 400
-    assert "this form has begun the run my first run" in changed.text
+    assert "This form has begun the run my first run" in changed.text
     other = send(page, name="second")
     assert other.status_code == 400
     assert "one training runs at a time" in other.text
@@ -182,7 +182,7 @@ def test_orders_from_two_tabs(page: FlaskClient, shop: Workshop) -> None:
     assert job.peak == 0.5
     wrong = order("rate", peak="<b>1</b>")
     assert wrong.status_code == 400
-    assert "rate: expected a number above 0" in wrong.text
+    assert "Rate: expected a number above 0" in wrong.text
     assert 'value="&lt;b&gt;1&lt;/b&gt;"' in wrong.text, "it is still in its field"
     assert order("dance").status_code == 400
     assert order("").status_code == 400

@@ -131,7 +131,7 @@ def test_pause_rate_stop_and_resume(own: Watched) -> None:
     page.fill("#peak", "fast")
     page.click("#do-rate")
     alert = page.locator("[role=alert]")
-    expect(alert).to_contain_text("rate: expected a number above 0 and at most 1e+06; got 'fast'")
+    expect(alert).to_contain_text("Rate: expected a number above 0 and at most 1e+06; got 'fast'")
     page.wait_for_timeout(2500)  # parts are asked for anew meanwhile
     expect(page.locator("#peak")).to_have_value("fast")
     assert page.url.endswith("/training?run=run"), "the address is that of the view"
