@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import io
 import re
+import time
 from pathlib import Path
 
 import numpy as np
@@ -41,10 +42,11 @@ def seen(subject: Subject, picture: str = "test-0") -> np.ndarray:
 
 def part(ask: Ask, method: str, rest: str = "", net: str = "run:small") -> str:
     """Ask for a method's part until it is done."""
-    for _ in range(150):  # each waits a while
+    for _ in range(600):
         text = ask(f"/look/part/{method}?net={net}{rest}")
         if "data-done" in text:
             return html.unescape(text)
+        time.sleep(0.1)
     pytest.fail(text)
 
 

@@ -139,7 +139,7 @@ def test_from_the_form_to_the_result(page: FlaskClient, shop: Workshop) -> None:
     assert "This form has begun the run my first run" in changed.text
     other = send(page, name="second")
     assert other.status_code == 400
-    assert "one training runs at a time" in other.text
+    assert "One training runs at a time" in other.text
     assert 'href="/training?run=my+first+run"' in other.text
     text = page.get("/training?run=my+first+run").text
     assert 'id="do-pause"' in text

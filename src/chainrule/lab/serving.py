@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import secrets
 import signal
@@ -34,6 +35,7 @@ def serve(settings: Settings, ready: Callable[[str], None], port: int | None = N
     `port` 0 takes any that is free.  Raises DataError for one that is taken or not allowed.
     """
     waitress = import_module("waitress.server")
+    logging.getLogger("waitress.queue").setLevel(logging.ERROR)  # requests that wait are no news
     sockets = _bound(settings.host, port)
     number = int(sockets.getsockname()[1])
     settings = replace(settings, port=number)

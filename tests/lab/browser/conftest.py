@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,10 @@ class Server:
             if found:
                 break
         assert found, "the server did not say where it is"
+        # A pipe that nobody reads fills up, and then holds the server.
+        self.said: list[str] = []
+        self.reader = threading.Thread(target=self.said.extend, args=(self.process.stdout,))
+        self.reader.start()
         self.address = found[0].rstrip("/")
 
     def close(self) -> None:
@@ -49,6 +54,7 @@ class Server:
             self.process.kill()
             raise
         finally:
+            self.reader.join()
             assert self.process.stdout is not None
             self.process.stdout.close()
 

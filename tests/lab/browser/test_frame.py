@@ -288,6 +288,21 @@ def test_forms_leave_out_what_is_empty(page: Page) -> None:
     expect(page.locator("#other")).to_have_value("a&b=c <d>")
 
 
+def test_what_is_asked_twice_is_once_in_the_history(page: Page, site: Site) -> None:
+    page.fill("#field", "7")
+    page.press("#field", "Enter")  # changes it and sends it
+    shows(page, 7)
+    press(page, "#to-20", 1)
+    shows(page, 20)
+    press(page, "#to-20", 1)
+    page.wait_for_timeout(600)
+    assert len([visit for visit in site.visits if "n=20" in visit]) == 2
+    page.go_back()
+    shows(page, 7)
+    page.go_back()
+    shows(page, 0)
+
+
 def test_what_is_typed_meanwhile_stays(page: Page, site: Site) -> None:
     page.fill("#wait", "500")
     page.focus("#other")  # the change sends the form

@@ -100,19 +100,19 @@ def test_a_picture_a_class_a_layer_and_a_unit(opened: Watched) -> None:
     opened.accessible()
     opened.shoot("look-unit")
     # the address holds all of it
-    address = page.url.removeprefix(opened.address)
-    opened.open("/")
-    fresh = opened.open(address)
+    fresh = opened.open(page.url.removeprefix(opened.address))
     expect(fresh.locator("#part-saliency figcaption")).to_contain_text("unit 3 of layer 'conv2'")
     expect(fresh.locator("#target")).to_have_value("4")
     expect(fresh.locator(".tiles a[aria-current]")).to_contain_text("7")
-    fresh.go_back()  # to the first page
+    # and the way back leads through each of the steps once
     fresh.go_back()
-    expect(shown).to_contain_text("unit 3 of layer 'conv2'")
-    fresh.go_back()
-    expect(page).to_have_url(re.compile(r"layer=conv2(?!.*unit=)"))  # the strongest one
+    expect(fresh).to_have_url(re.compile(r"target=4&layer=conv2(?!.*unit)"))
     expect(shown).to_contain_text("of layer 'conv2'")
     fresh.go_back()
+    expect(shown).to_contain_text("Saliency: '4'")
+    fresh.go_back()
+    expect(shown).to_contain_text("Saliency: '7'")
+    fresh.go_forward()
     expect(shown).to_contain_text("Saliency: '4'")
 
 

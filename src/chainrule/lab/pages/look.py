@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
+from threading import BoundedSemaphore
 from typing import Any
 
 from flask import Blueprint, Response, abort, render_template, request
@@ -20,7 +21,8 @@ from chainrule.lab.workshop import workshop
 blueprint = Blueprint("look", __name__)
 
 _NONE = "none"  # a form without a tick says so, which an address without a word does not
-_SOON, _LATER, _LONG = 0.8, 0.4, 30.0  # seconds that a part waits, quick or slow, and a file
+_LONG = 30.0  # seconds that a file is waited for
+_WAITERS = BoundedSemaphore(4)  # who wait: most of the server's threads must stay free
 _ANSWERS = 4  # pictures of a network whose answer is kept
 
 
@@ -64,7 +66,6 @@ def part(sight: str) -> str:
     drawing = None
     if view.question is not None and sight in SIGHTS:
         drawing = _asked(view.question, [sight], turn=0)[sight]
-        workshop().drawings.wait(drawing, _LATER if SIGHTS[sight].slow else _SOON)
     problem = view.problem or "there is no such method"
     return render_template(
         "parts/drawing.html",
@@ -84,16 +85,25 @@ def picture(sight: str) -> Response:
     view = _view(Query())
     if view.question is None:
         raise DataError(view.problem)
-    drawing = workshop().drawings.wait(_asked(view.question, [sight])[sight], _LONG)
+    drawing = _waited(_asked(view.question, [sight])[sight])
     if not drawing.done:
-        said = f"{sight} is still at work after {_LONG:.0f} s; ask again in a while"
-        abort(HTTPStatus.SERVICE_UNAVAILABLE, said)
+        abort(HTTPStatus.SERVICE_UNAVAILABLE, f"{sight} is still at work; ask again in a while")
     if drawing.made is None:
         raise DataError(drawing.words)
     name = re.sub(r"[^\w.-]+", "_", "-".join((view.choice.key, view.choice.picture, sight)))
     response = Response(drawing.made.png, mimetype="image/png")
     response.headers.set("Content-Disposition", "inline", filename=f"{name}.png")
     return response
+
+
+def _waited(drawing: Drawing) -> Drawing:
+    """Wait for a figure, unless too many do already."""
+    if not drawing.done and _WAITERS.acquire(blocking=False):
+        try:
+            workshop().drawings.wait(drawing, _LONG)
+        finally:
+            _WAITERS.release()
+    return drawing
 
 
 def _asked(

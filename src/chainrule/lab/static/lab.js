@@ -85,7 +85,7 @@ function show(text, url, push, before) {
   document.title = page.title;
   document.getElementById("permalink").href = page.getElementById("permalink")?.href ?? url;
   document.getElementById("pages").innerHTML = page.getElementById("pages")?.innerHTML ?? "";
-  if (push) history.pushState(null, "", url);
+  if (push && url !== location.href) history.pushState(null, "", url); // asked twice, once in the history
   shown = view(location);
   recall(now, before);
   turn();
