@@ -168,7 +168,7 @@ def test_what_cannot_be_is_told_in_place(
     assert words.lower() in html.unescape(alert).lower()
     assert "<script>" not in page.replace('<script type="module"', "")
     assert "<b>" not in page
-    assert '<select name="net"' in page  # the way on
+    assert '<select id="net" name="net"' in page  # the way on
     assert "<article" not in page
     assert words.lower() in html.unescape(ask(f"/look/part/saliency?{query}")).lower()
     answer = client.get(f"/look/saliency.png?{query}")
