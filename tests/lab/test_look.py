@@ -20,7 +20,7 @@ from chainrule.inspection.gradients import saliency
 from chainrule.inspection.looking import Look
 from chainrule.inspection.methods import METHODS, look
 from chainrule.lab import looks
-from chainrule.lab.drawings import Drawing
+from chainrule.lab.background import Drawing
 from chainrule.lab.looks import SIGHTS, Question, answer_of, twin
 from chainrule.lab.pictures import Pictures
 from chainrule.lab.settings import Settings

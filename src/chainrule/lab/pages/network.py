@@ -15,10 +15,7 @@ from chainrule.inspection.circuits.signs import number
 from chainrule.inspection.circuits.svg import Anchor, svg_of
 from chainrule.lab.choosing import choose
 from chainrule.lab.followed import Answer, Followed, Layer, followed
-from chainrule.lab.numbers import Backward, Block, Forward, Window, backward, forward, strongest
-from chainrule.lab.paint import image_uri
-from chainrule.lab.query import Query, link
-from chainrule.lab.shown import (
+from chainrule.lab.network_layers import (
     FilterView,
     LayerView,
     SmallMap,
@@ -26,8 +23,19 @@ from chainrule.lab.shown import (
     layer_view,
     small_map,
 )
+from chainrule.lab.network_numbers import (
+    Backward,
+    Block,
+    Forward,
+    Window,
+    backward,
+    forward,
+    strongest,
+)
+from chainrule.lab.network_tiles import A_PAGE, Form, Spot, large, maps, place_of
+from chainrule.lab.paint import image_uri
+from chainrule.lab.query import Query, link
 from chainrule.lab.subjects import Subject
-from chainrule.lab.tiles import A_PAGE, Form, Spot, large, maps, place_of
 from chainrule.lab.workshop import workshop
 
 blueprint = Blueprint("network", __name__)
