@@ -7,8 +7,9 @@ import re
 import shlex
 import time
 from concurrent.futures import ThreadPoolExecutor
+from html import unescape
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import parse_qs, urlencode, urlsplit
 from xml.etree import ElementTree
 
 import numpy as np
@@ -296,17 +297,17 @@ REFUSED = [
     ({"e": "<script>alert(1)</script>", "v": "x=1"}, "cannot be read as an expression"),
     ({"e": "x * 2", "v": "<b>x</b>=1"}, "'<b>x</b>': expected a name of letters"),
     ({"e": "x * 2", "v": "<img src=x onerror=alert(1)>"}, "expected NAME=VALUE"),
-    ({"e": "x * 2", "v": ""}, "x: has no value"),
-    ({"e": "", "v": "x=1"}, "expected an expression"),
+    ({"e": "x * 2", "v": ""}, "X: has no value"),
+    ({"e": "", "v": "x=1"}, "Expected an expression"),
     ({"e": "x.__class__.__bases__", "v": "x=1"}, "means nothing here"),
     ({"e": "x * 2", "v": "x=1 x=2"}, "expected one value, got two"),
     ({"e": "x * 2", "v": "x=__import__('os')"}, "expected a number or a matrix"),
-    ({"e": "x * 2", "v": "x="}, "x: expected a number or a matrix after =, got nothing"),
+    ({"e": "x * 2", "v": "x="}, "X: expected a number or a matrix after =, got nothing"),
     ({"e": "x @ x.T" + " + x @ x.T" * 3, "v": LONG}, "1,000,000 numbers in all matrices"),
     ({"e": "(x + x.T) * (x - x.T) / (x + 2*x.T)", "v": LONG}, "1,000,000 numbers in all"),
     ({"e": "1 / x", "v": "x=[" + ",".join(["0"] * 900) + "]"}, "and not finite"),
-    ({"e": "x * 2", "v": "x=1", "d": "0"}, "d: expected a whole number from 1 to 17"),
-    ({"e": "x * 2", "v": "x=1", "d": "<b>"}, "d: expected a whole number from 1 to 17"),
+    ({"e": "x * 2", "v": "x=1", "d": "0"}, "D: expected a whole number from 1 to 17"),
+    ({"e": "x * 2", "v": "x=1", "d": "<b>"}, "D: expected a whole number from 1 to 17"),
     ({"e": "x\0", "v": "x=1"}, "cannot be read"),
 ]
 
@@ -332,14 +333,14 @@ def test_hostile_expressions_are_refused_in_words(
 
 
 ODD = [
-    ({"step": "0"}, "step: expected a whole number from 1 to 10"),
-    ({"step": "11"}, "step: expected a whole number from 1 to 10"),
-    ({"step": "9" * 3000}, "step: expected a whole number from 1 to 10"),
-    ({"step": "2.5"}, "step: expected a whole number"),
-    ({"gate": "nobody"}, "gate: expected one of this circuit's; got 'nobody'"),
+    ({"step": "0"}, "Step: expected a whole number from 1 to 10"),
+    ({"step": "11"}, "Step: expected a whole number from 1 to 10"),
+    ({"step": "9" * 3000}, "Step: expected a whole number from 1 to 10"),
+    ({"step": "2.5"}, "Step: expected a whole number"),
+    ({"gate": "nobody"}, "Gate: expected one of this circuit's; got 'nobody'"),
     ({"gate": "<script>"}, "got '<script>'"),
-    ({"from": "6"}, "from: expected a whole number from 1 to 5"),
-    ({"gate": "q1", "at": "0"}, "at: expected"),
+    ({"from": "6"}, "From: expected a whole number from 1 to 5"),
+    ({"gate": "q1", "at": "0"}, "At: expected"),
     ({"gate": "q1", "at": "x" * 4001}, "at most 4,000 characters"),
 ]
 
@@ -404,6 +405,12 @@ def test_a_value_with_a_thousand_readers_lists_some(ask: Ask) -> None:
     assert rows[-2] == ["and 940 more"]
     assert rows[-1] == ["Sum", "1"]
     assert len(rows) == 53
+
+
+def test_the_page_links_to_its_own_view(ask: Ask) -> None:
+    view = address(FIRST, step=4)
+    (link,) = re.findall(r'id="permalink" href="([^"]*)"', ask(view))
+    assert parse_qs(urlsplit(unescape(link)).query) == parse_qs(urlsplit(view).query)
 
 
 def test_many_at_once_get_their_own_answers(client: FlaskClient) -> None:

@@ -20,7 +20,7 @@ from chainrule.inspection.gradients import saliency
 from chainrule.inspection.looking import Look
 from chainrule.inspection.methods import METHODS, look
 from chainrule.lab import looks
-from chainrule.lab.drawings import Drawing
+from chainrule.lab.background import Drawing
 from chainrule.lab.looks import SIGHTS, Question, answer_of, twin
 from chainrule.lab.pictures import Pictures
 from chainrule.lab.settings import Settings
@@ -168,7 +168,7 @@ def test_what_cannot_be_is_told_in_place(
     assert words.lower() in html.unescape(alert).lower()
     assert "<script>" not in page.replace('<script type="module"', "")
     assert "<b>" not in page
-    assert '<select name="net"' in page  # the way on
+    assert '<select id="net" name="net"' in page  # the way on
     assert "<article" not in page
     assert words.lower() in html.unescape(ask(f"/look/part/saliency?{query}")).lower()
     answer = client.get(f"/look/saliency.png?{query}")

@@ -18,9 +18,9 @@ from chainrule.engine.op import Array
 from chainrule.engine.tensor import Tensor
 from chainrule.lab import Settings
 from chainrule.lab import followed as followed_file
-from chainrule.lab.numbers import backward, same
+from chainrule.lab.network_numbers import backward, same
+from chainrule.lab.network_tiles import Form
 from chainrule.lab.subjects import Subjects
-from chainrule.lab.tiles import Form
 from chainrule.models.registry import find, list_models
 from chainrule.training.using import Member
 from tests.lab.conftest import Ask

@@ -140,7 +140,7 @@ def test_a_picture_of_ones_own(client: FlaskClient, ask: Ask, picture: bytes) ->
         "way": "back",
     }
     answer = client.post("/pictures", data=form)
-    assert answer.status_code == 302
+    assert answer.status_code == 303
     state = parse_qs(urlsplit(answer.headers["Location"]).query)
     assert {k: v[0] for k, v in state.items() if k != "picture"} == {
         "net": "run:small", "layer": "conv2", "channel": "3", "way": "back"
@@ -200,12 +200,13 @@ def test_a_run_whose_images_are_gone(tmp_path: Path, picture: bytes) -> None:
     client = create_app(Settings(tmp_path / "runs")).test_client()
     answer = client.get("/network?net=run:gone")
     assert answer.status_code == 400
-    assert "hand one in" in answer.text
+    assert "a picture of your own" in answer.text
     assert 'type="file"' in answer.text
     name = Pictures(tmp_path / "runs" / ".lab" / "pictures").add(picture, "x.png")
     answer = client.get(f"/network?net=run:gone&picture={name}&layer=fc&channel=1")
     assert answer.status_code == 200
     assert 'id="on-the-map"' in answer.text
+    assert "The images of its data set are not here" in answer.text
 
 
 def test_names_of_runs_are_only_text(tmp_path: Path, runs: Path) -> None:

@@ -12,17 +12,13 @@ with `choice`, what `choose` gave, and `state`, the values of the page's address
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
-from importlib import import_module
 from typing import Any, TypeVar
-
-import numpy as np
 
 from chainrule.engine.op import Array
 from chainrule.errors import ChainruleError, DataError
-from chainrule.lab.paint import data_uri
+from chainrule.lab.paint import image_uri
 from chainrule.lab.pictures import Pictures
 from chainrule.lab.query import Query
 from chainrule.lab.subjects import MODEL, RUN, Subject
@@ -57,7 +53,8 @@ class Choice:
     """What was chosen, as far as it could be had, and what can be.
 
     `x` (1, C, H, W) is the picture as the network sees it, `label` what it shows, "" if not known.
-    Where something is not there, `problem` says so, and `subject` or `x` is None.
+    Where something is not there, `problem` says so, and `subject` or `x` is None.  `note` says why
+    only a picture that was handed in can be had.
     """
 
     key: str
@@ -69,6 +66,7 @@ class Choice:
     tiles: list[Tile] = field(default_factory=list)
     own: Tile | None = None
     problem: str = ""
+    note: str = ""
 
 
 def choose(query: Query, shop: Workshop) -> Choice:
@@ -97,6 +95,7 @@ def _choose_picture(choice: Choice, subject: Subject, pictures: Pictures) -> Non
             raise DataError(
                 f"{error}; a picture of your own can be looked at all the same"
             ) from error
+        choice.note = str(error)
     choice.picture = choice.picture or choice.tiles[0].name
     choice.x = x = seen(subject, choice.picture, pictures)
     choice.label = subject.label(choice.picture)
@@ -138,14 +137,4 @@ def _tiles(subject: Subject, pictures: Pictures) -> list[Tile]:
 
 def _small(subject: Subject, x: Array) -> str:
     """Write a picture as the network sees it as a small one within the page."""
-    pillow = import_module("PIL.Image")
-    pixels = np.rint(subject.plain(x)[0] * 255).astype(np.uint8).transpose(1, 2, 0)  # (H, W, C)
-    if pixels.shape[2] not in (1, 3):
-        pixels = pixels[:, :, :1]
-    image = pillow.fromarray(
-        np.ascontiguousarray(pixels if pixels.shape[2] == 3 else pixels[:, :, 0])
-    )
-    image.thumbnail((_SIDE, _SIDE))
-    stream = io.BytesIO()
-    image.save(stream, "PNG")
-    return data_uri(stream.getvalue())
+    return image_uri(subject.plain(x)[0], _SIDE)

@@ -24,7 +24,6 @@ from chainrule.inspection.circuits.signs import shaped
 from chainrule.inspection.circuits.svg import label_spot
 from chainrule.inspection.summary import Row, rows_of
 from chainrule.lab.graphs import placed
-from chainrule.lab.pictures import Pictures
 from chainrule.lab.subjects import Subject
 from chainrule.nn.module import Module
 from chainrule.nn.tracing import trace
@@ -159,13 +158,11 @@ def _name(subject: Subject, number: int) -> str:
     return classes[number] if number < len(classes) else str(number)
 
 
-def followed(
-    subject: Subject, picture: str, pictures: Pictures, target: int | None = None
-) -> Followed:
+def followed(subject: Subject, picture: str, x: Array, target: int | None = None) -> Followed:
     """Run a network on a picture and walk back from the score of `target` (None: the likeliest).
 
-    The last few are kept with the network.  Raises DataError for a picture that is not there and a
-    class that the network does not have.
+    `x` (1, C, H, W) is the picture as the network sees it.  The last few are kept with the
+    network.  Raises DataError for a class that the network does not have.
     """
     with subject.lock:
         kept: OrderedDict[tuple[str, int | None], Followed] = subject.kept.setdefault(
@@ -173,7 +170,7 @@ def followed(
         )
         found = kept.get((picture, target))
         if found is None:
-            found = follow(subject.member.model, subject.seen(picture, pictures), target)
+            found = follow(subject.member.model, x, target)
             kept[picture, target] = kept[picture, found.target] = found
         for key in ((picture, target), (picture, found.target)):
             if key in kept:

@@ -20,7 +20,7 @@ from chainrule.errors import DataError
 from chainrule.inspection.figures import figure_png
 from chainrule.inspection.looking import Look, Use
 from chainrule.inspection.methods import METHODS, look
-from chainrule.lab.drawings import Drawing, Made
+from chainrule.lab.background import Drawing, Made
 from chainrule.lab.subjects import Subject
 from chainrule.nn.module import Module
 

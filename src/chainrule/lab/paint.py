@@ -44,12 +44,28 @@ def _range(values: Array) -> tuple[float, float]:
     return (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
 
 
-def uri(pixels: Array) -> str:
-    """Write bytes (H, W) or (H, W, 3) as a PNG that stands in the page itself."""
+def uri(pixels: Array, most: int | None = None) -> str:
+    """Write bytes (H, W) or (H, W, 3) as a PNG that stands in the page itself.
+
+    Where it is larger, it is made smaller until no side has more than `most` pixels.
+    """
     pillow = import_module("PIL.Image")
     stream = io.BytesIO()
-    pillow.fromarray(np.ascontiguousarray(pixels)).save(stream, "PNG", compress_level=1)
+    image = pillow.fromarray(np.ascontiguousarray(pixels))
+    if most is not None:
+        image.thumbnail((most, most))
+    image.save(stream, "PNG", compress_level=1)
     return data_uri(stream.getvalue())
+
+
+def image_uri(plain: Array, most: int | None = None) -> str:
+    """Paint an image (C, H, W) of pixels from 0 to 1, in colours or by its first channel.
+
+    >>> image_uri(np.zeros((3, 2, 2), np.float32))[:22]
+    'data:image/png;base64,'
+    """
+    pixels = np.rint(plain * 255).astype(np.uint8)
+    return uri(pixels.transpose(1, 2, 0) if len(pixels) == 3 else pixels[0], most)
 
 
 def data_uri(png: bytes) -> str:

@@ -7,7 +7,7 @@ from typing import cast
 
 from flask import current_app
 
-from chainrule.lab.drawings import Drawings
+from chainrule.lab.background import Drawings
 from chainrule.lab.jobs import Jobs
 from chainrule.lab.mistakes import Mistakes
 from chainrule.lab.pictures import Pictures

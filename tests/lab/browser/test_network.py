@@ -62,7 +62,7 @@ def test_from_the_picture_to_a_number_and_back(opened: Watched, subject: Subject
     expect(page.get_by_role("heading", level=1)).to_have_text("Network: lenet (lenet5)")
     opened.shoot("network")
     opened.accessible()
-    page.locator("#sample-test-3").click()
+    page.locator("#tile-test-3").click()
     settled(page, picture="test-3")
     expect(page.locator(".answer")).to_contain_text(f"It shows {subject.label('test-3')}.")
     page.locator('svg a.gate-link[aria-label^="conv2,"]').click()
@@ -186,10 +186,10 @@ def test_an_upload_is_shown(opened: Watched) -> None:
     pixels[10:50, 22:28] = 0
     stream = io.BytesIO()
     Image.fromarray(pixels).save(stream, "PNG")
-    page.locator("#own").set_input_files(
+    page.locator("#picture-file").set_input_files(
         {"name": "one.png", "mimeType": "image/png", "buffer": stream.getvalue()}
     )
-    page.get_by_role("button", name="Hand it in").click()
+    page.get_by_role("button", name="Use this picture").click()
     page.wait_for_url(re.compile(r"picture=[0-9a-f]{20}"))
     assert state(page)["layer"] == "conv1"
     expect(page.locator(".answer")).to_contain_text("Nobody told what it shows")

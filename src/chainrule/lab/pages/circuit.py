@@ -101,7 +101,7 @@ def _view(walk: Walk, asked: Query, typed: dict[str, Any]) -> dict[str, Any]:
         "said": walk.text(now),
         "svg": svg_at(walk, known, anchors_at(walk, known, gate, lambda name: address(gate=name))),
         "file": link("circuit.picture", {**_state(typed), "step": known.count}),
-        "address": address,
+        "go": address,
         "steps": steps,
         "lines": step_lines(walk, known, steps),
         "rows": rows,

@@ -12,8 +12,8 @@ from typing import Any
 from flask import Blueprint, Response, abort, render_template, request
 
 from chainrule.errors import ChainruleError, DataError
+from chainrule.lab.background import Drawing
 from chainrule.lab.choosing import Choice, choose, remembered
-from chainrule.lab.drawings import Drawing
 from chainrule.lab.looks import SIGHTS, Answer, Layer, Question, answer_of, find_unit
 from chainrule.lab.query import Query
 from chainrule.lab.workshop import workshop

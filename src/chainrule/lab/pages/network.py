@@ -13,10 +13,9 @@ from chainrule.engine.op import Array
 from chainrule.errors import ChainruleError, DataError
 from chainrule.inspection.circuits.signs import number
 from chainrule.inspection.circuits.svg import Anchor, svg_of
+from chainrule.lab.choosing import choose
 from chainrule.lab.followed import Answer, Followed, Layer, followed
-from chainrule.lab.numbers import Backward, Block, Forward, Window, backward, forward, strongest
-from chainrule.lab.query import Query, link
-from chainrule.lab.shown import (
+from chainrule.lab.network_layers import (
     FilterView,
     LayerView,
     SmallMap,
@@ -24,10 +23,20 @@ from chainrule.lab.shown import (
     layer_view,
     small_map,
 )
-from chainrule.lab.subjects import MODEL, RUN, Sample, Subject
-from chainrule.lab.tiles import A_PAGE, Form, Spot, image_uri, large, maps, place_of
+from chainrule.lab.network_numbers import (
+    Backward,
+    Block,
+    Forward,
+    Window,
+    backward,
+    forward,
+    strongest,
+)
+from chainrule.lab.network_tiles import A_PAGE, Form, Spot, large, maps, place_of
+from chainrule.lab.paint import image_uri
+from chainrule.lab.query import Query, link
+from chainrule.lab.subjects import Subject
 from chainrule.lab.workshop import workshop
-from chainrule.models.registry import MODELS
 
 blueprint = Blueprint("network", __name__)
 
@@ -49,7 +58,14 @@ def page() -> Response | tuple[str, int]:
         if view.moved:
             return redirect(view.moved)
         body = render_template(
-            "network.html", page="network", problem=problem, view=view, go=view.go, num=number
+            "network.html",
+            page="network",
+            problem=problem,
+            view=view,
+            choice=view.choice,
+            state=view.state,
+            go=view.go,
+            num=number,
         )
     return body, 400 if problem else 200
 
@@ -72,12 +88,11 @@ class View:
 
     def __init__(self, query: Query) -> None:
         self.query = query
+        self.choice = choose(query, workshop())
         self.state: dict[str, Any] = {}
         self.moved = ""  # where the browser is sent instead
         self.subject: Subject | None = None
-        self.samples: list[tuple[Sample, str]] = []
-        self.note = ""
-        self.picture, self.image = "", ""
+        self.image = ""
         self.target: int | None = None
         self.run: Followed | None = None
         self.depth, self.page = 1, 1
@@ -89,31 +104,24 @@ class View:
 
     def fill(self) -> None:
         """Read and compute everything that the address asks for, in order."""
-        subject = self.subject = workshop().subjects.get(self.query.text("net"))
-        self.state["net"] = subject.key
+        choice = self.choice
+        if choice.subject is None:
+            raise DataError(choice.problem)
+        subject = self.subject = choice.subject
+        self.state["net"] = choice.key
+        if choice.x is None:
+            raise DataError(choice.problem)
+        if self.query.text("picture"):
+            self.state["picture"] = choice.picture
         with subject.lock:
-            self._choose_picture(subject)
-            self._run(subject)
+            self._run(subject, choice.x)
             if self.query.text("layer"):
                 self._look_at_layer(self.query.text("layer"))
 
-    def _choose_picture(self, subject: Subject) -> None:
-        try:
-            self.samples = _thumbnails(subject)
-        except ChainruleError as error:  # the data set is not there any more
-            self.note = str(error)
-        self.picture = self.query.text("picture")
-        if self.picture:
-            self.state["picture"] = self.picture
-        elif self.samples:
-            self.picture = self.samples[0][0].name
-        else:
-            raise DataError(f"there is no image to begin with, hand one in: {self.note}")
-
-    def _run(self, subject: Subject) -> None:
+    def _run(self, subject: Subject, x: Array) -> None:
         query = self.query
         self.target = query.integer("target", 0, _MOST)
-        run = followed(subject, self.picture, workshop().pictures, self.target)
+        run = followed(subject, self.choice.picture, x, self.target)
         if self.target is not None:
             self.state["target"] = self.target
         if query.choice("way", (FORWARD, BACKWARD), FORWARD) == BACKWARD:
@@ -206,23 +214,6 @@ class View:
         return self.state.get("way") == BACKWARD
 
     @property
-    def asked(self) -> str:
-        """The network's key as it was asked for."""
-        return self.query.values.get("net", "") or workshop().subjects.first
-
-    @property
-    def networks(self) -> list[tuple[str, list[tuple[str, str]]]]:
-        """All networks by key and name: runs, then the registry's."""
-        runs = [(RUN + name, name) for name in workshop().subjects.runs()]
-        known = [(MODEL + name, name) for name in sorted(MODELS)]
-        return [(title, found) for title, found in (("Runs", runs), ("Registry", known)) if found]
-
-    @property
-    def label(self) -> str:
-        """What the picture really shows, "" where nobody knows."""
-        return "" if self.subject is None or self.note else self.subject.label(self.picture)
-
-    @property
     def answers(self) -> list[Answer]:
         """The likeliest classes."""
         assert self.run is not None
@@ -283,20 +274,3 @@ class View:
         """Paint the map in which a window lies."""
         assert self.run is not None
         return small_map(self.run, block, window, gradients)
-
-
-def _thumbnails(subject: Subject) -> list[tuple[Sample, str]]:
-    """Paint the images that can be picked, once."""
-    if "thumbnails" not in subject.kept:
-        pictures = workshop().pictures
-        subject.kept["thumbnails"] = [
-            (sample, image_uri(_small(subject.plain(subject.seen(sample.name, pictures))[0])))
-            for sample in subject.samples()
-        ]
-    found: list[tuple[Sample, str]] = subject.kept["thumbnails"]
-    return found
-
-
-def _small(image: Array) -> Array:
-    step = max(1, max(image.shape[1:]) // 64)
-    return image[:, ::step, ::step]

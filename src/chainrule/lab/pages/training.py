@@ -11,7 +11,7 @@ from flask import Blueprint, Response, jsonify, redirect, render_template, reque
 from werkzeug.wrappers import Response as AnyResponse
 
 from chainrule.errors import ChainruleError, DataError
-from chainrule.lab import choices, standing
+from chainrule.lab import standing, training_form
 from chainrule.lab.jobs import Busy, rate
 from chainrule.lab.live import read_live, score_of
 from chainrule.lab.mistakes import said
@@ -19,7 +19,7 @@ from chainrule.lab.pipes import PAUSED
 from chainrule.lab.query import Query, link
 from chainrule.lab.runs import changes, findings, health, stamp
 from chainrule.lab.standing import Standing
-from chainrule.lab.tables import epoch_table, health_table
+from chainrule.lab.training_tables import epoch_table, health_table
 from chainrule.lab.workshop import Workshop, workshop
 from chainrule.models.registry import MODELS
 from chainrule.training.folder import CHANGES, LIVE, METRICS_LINES, free_folder
@@ -49,26 +49,26 @@ def page() -> Answer:
 # The form and the runs
 
 
-def _form(query: Query) -> choices.Form:
+def _form(query: Query) -> training_form.Form:
     named, data = query.text("recipe"), query.text("path") or query.text("data")
-    base = choices.base_of(named, data)
+    base = training_form.base_of(named, data)
     given = {name: query.text(name) for name in request.args if name != "recipe"}
     if data and not named:
         given.setdefault("data", "")
-    form = choices.filled(base, given)
+    form = training_form.filled(base, given)
     form.values["recipe"] = named
     return form
 
 
-def _plain_form() -> choices.Form:
-    form = choices.filled(choices.base_of(""), {})
+def _plain_form() -> training_form.Form:
+    form = training_form.filled(training_form.base_of(""), {})
     form.values["recipe"] = ""
     return form
 
 
-def _start_page(form: choices.Form, problem: str = "", busy: str = "") -> Answer:
+def _start_page(form: training_form.Form, problem: str = "", busy: str = "") -> Answer:
     shop = workshop()
-    data = choices.sets_here()
+    data = training_form.sets_here()
     if form.values["data"] not in data:
         data.append(form.values["data"])
     page = render_template(
@@ -82,9 +82,9 @@ def _start_page(form: choices.Form, problem: str = "", busy: str = "") -> Answer
         recipes=list_recipes(),
         models=sorted(MODELS),
         data=data,
-        main=choices.MAIN,
-        more=choices.MORE,
-        choices=choices,
+        main=training_form.MAIN,
+        more=training_form.MORE,
+        choices=training_form,
         folder=shop.settings.folder,
         **_list(shop),
     )
@@ -109,8 +109,8 @@ def start() -> Answer:
         given = {name: query.text(name) for name in request.form}
         form.values |= {name: text for name, text in given.items() if name in form.values}
         named, form.values["recipe"] = form.values["recipe"], ""
-        form = choices.filled(choices.base_of(named), given)
-        config = choices.read(form)
+        form = training_form.filled(training_form.base_of(named), given)
+        config = training_form.read(form)
         if config is None:
             return _start_page(form, form.problem)
         if not shop.jobs.known(once):
@@ -122,7 +122,7 @@ def start() -> Answer:
         begun = shop.jobs.used(once)
         name = begun if begun and name in ("", begun) else name  # the same form, sent again
         path = shop.runs.path(name) if name else free_folder(shop.settings.folder, config)
-        return _to(shop.jobs.start(path, config, once, choices.command_of(config)).name)
+        return _to(shop.jobs.start(path, config, once, training_form.command_of(config)).name)
     except Busy as error:
         return _start_page(form, str(error), error.name)
     except ChainruleError as error:
@@ -236,7 +236,7 @@ def _shown(shop: Workshop, now: Standing) -> dict[str, Any]:
     return {
         "now": now,
         "paused": now.state == PAUSED,
-        "command": shlex.join(choices.command_of(config)) if config else "",
+        "command": shlex.join(training_form.command_of(config)) if config else "",
         "again": link("training.page", _state(now)) if config else "",
         "short": standing.number,
         "other": shop.jobs.current,
@@ -246,7 +246,7 @@ def _shown(shop: Workshop, now: Standing) -> dict[str, Any]:
 def _state(now: Standing) -> dict[str, str]:
     """Give the address's values that fill the form with a run's choices."""
     assert now.config is not None
-    form = choices.filled(now.config, {})
+    form = training_form.filled(now.config, {})
     known = form.values["recipe"] in list_recipes()
     return {**form.values, "recipe": form.values["recipe"] if known else ""}
 

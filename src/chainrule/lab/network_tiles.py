@@ -152,15 +152,3 @@ def page_of(form: Form, page: int) -> range:
 def large(values: Array, coloured: bool) -> str:
     """Paint one map (H, W) as it is; the page enlarges it."""
     return uri(signed(values) if coloured else grey(values))
-
-
-def image_uri(plain: Array) -> str:
-    """Paint an image (C, H, W) of pixels from 0 to 1, grey or in colours.
-
-    >>> image_uri(np.zeros((3, 2, 2), np.float32))[:22]
-    'data:image/png;base64,'
-    """
-    pixels = np.rint(plain * 255).astype(np.uint8)
-    if len(pixels) == 3:
-        return uri(pixels.transpose(1, 2, 0))
-    return uri(pixels[0])

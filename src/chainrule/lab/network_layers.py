@@ -12,8 +12,8 @@ from chainrule.engine.op import Array
 from chainrule.inspection.circuits.gates import Gate
 from chainrule.lab.filters import COLOURS, filters
 from chainrule.lab.followed import Followed, Layer
-from chainrule.lab.numbers import Block, Window
-from chainrule.lab.tiles import A_PAGE, Form, Tile, large, maps, page_of, tile
+from chainrule.lab.network_numbers import Block, Window
+from chainrule.lab.network_tiles import A_PAGE, Form, Tile, large, maps, page_of, tile
 
 _SMALL_MAP, _CLOSEST = 112, 16  # pixels of a small map's longer side, and of one number
 

@@ -10,7 +10,7 @@ import pytest
 from chainrule.cli import train as command_line
 from chainrule.cli.main import main
 from chainrule.errors import DataError
-from chainrule.lab.choices import base_of, command_of, filled, read, sets_here
+from chainrule.lab.training_form import base_of, command_of, filled, read, sets_here
 from chainrule.training.config import TrainConfig
 from chainrule.training.recipes import list_recipes, recipe
 

@@ -8,8 +8,8 @@ import time
 import pytest
 
 from chainrule.errors import DataError
-from chainrule.lab import drawings as module
-from chainrule.lab.drawings import Drawing, Drawings, Made
+from chainrule.lab import background as module
+from chainrule.lab.background import Drawing, Drawings, Made
 
 
 def made(name: str, size: int = 3) -> Made:

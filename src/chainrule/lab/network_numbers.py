@@ -14,8 +14,8 @@ from chainrule.inspection.circuits.gates import Gate, Wire
 from chainrule.inspection.circuits.signs import number
 from chainrule.inspection.circuits.terms import Index, Made, Step, Terms
 from chainrule.lab.followed import Followed
+from chainrule.lab.network_tiles import Form, Spot, maps, spot_of
 from chainrule.lab.paint import grey, signed
-from chainrule.lab.tiles import Form, Spot, maps, spot_of
 
 DIGITS = 6
 """Digits of sums; cells of a window have fewer."""
