@@ -40,7 +40,13 @@ def test_own_names_are_served(client: FlaskClient, host: str) -> None:
 
 @pytest.mark.parametrize(
     "headers",
-    [{"Origin": "http://evil.example"}, {"Origin": "null"}, {"Sec-Fetch-Site": "cross-site"}],
+    [
+        {"Origin": "http://evil.example"},
+        {"Origin": "http://["},
+        {"Origin": "localhost"},
+        {"Origin": "null"},
+        {"Sec-Fetch-Site": "cross-site"},
+    ],
 )
 def test_forms_from_elsewhere_are_refused(client: FlaskClient, headers: dict[str, str]) -> None:
     assert client.post("/pictures", headers=headers).status_code == 403
