@@ -83,7 +83,7 @@ def test_the_answer_is_the_networks(ask: Ask, seen: tuple[Member, Array]) -> Non
 
 
 def member_runs(ask: Ask) -> Path:
-    found = re.search(r"Runs in ([^<]+)<", ask("/"))
+    found = re.search(r"Runs in the folder ([^<]+)<", ask("/"))
     assert found
     return Path(unescape(found[1]))
 

@@ -3,6 +3,8 @@
 
 const main = document.getElementById("main");
 const said = document.getElementById("said");
+const heard = document.getElementById("heard");
+let news = telling(); // what was there to be heard
 let current = null; // the visit under way
 let shown = view(location); // the view whose address the page has
 let parts = new AbortController(); // what is asked for the parts that follow something
@@ -16,6 +18,19 @@ function view(place) {
 
 function announce(text) {
   said.textContent = text;
+}
+
+// What an action brought is marked with `data-say`: a screen reader, whose user is elsewhere on the
+// page, is told of it where it changed.
+function telling() {
+  const texts = [...main.querySelectorAll("[data-say]")].map((e) => e.textContent.trim().replace(/\s+/g, " "));
+  return texts.join(". ");
+}
+
+function tell() {
+  const now = telling();
+  if (now !== news) heard.textContent = now;
+  news = now;
 }
 
 function focused() {
@@ -59,10 +74,14 @@ function turn() {
   }
 }
 
-// A link to a part of the page brings it into view, if it is not there.
+// A link to a part of the page brings it into view, if it is not there, and the keyboard to it.
 function reveal(hash) {
   const part = hash && document.getElementById(hash);
   if (!part) return;
+  if (!part.contains(document.activeElement)) {
+    part.tabIndex = -1;
+    part.focus({ preventScroll: true });
+  }
   const { top } = part.getBoundingClientRect();
   if (top < 0 || top > innerHeight * 0.6) part.scrollIntoView({ block: "start" });
 }
@@ -92,6 +111,7 @@ function show(text, url, push, before) {
   document.dispatchEvent(new CustomEvent("lab:shown"));
   const problem = main.querySelector("[role=alert]");
   announce(problem ? problem.textContent.trim() : "");
+  tell();
   follow();
 }
 
@@ -226,6 +246,7 @@ async function refresh(part) {
       part.innerHTML = text;
       part.dataset.text = text;
       if (part.querySelector("[data-done]")) finish(part);
+      tell();
       if (focus) document.getElementById(focus)?.focus({ preventScroll: true });
       document.dispatchEvent(new CustomEvent("lab:shown"));
     }
