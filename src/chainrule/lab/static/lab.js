@@ -45,14 +45,15 @@ function remember() {
   return { focus: id, fields, marked: [selectionStart, selectionEnd], scrolls };
 }
 
-// `now` is how the page was left, `before` how it was when the new one was asked for.
+// `now` is how the page was left, `before` how it was when the new one was asked for.  Where the
+// control that had the focus is gone, what is marked with `data-focus` takes it.
 function recall(now, before) {
   for (const [id, left, top] of now.scrolls) {
     const box = document.getElementById(id);
     if (box) box.scrollTo({ left, top, behavior: "instant" });
   }
   const same = now.focus && document.getElementById(now.focus);
-  const target = same || main.querySelector("[data-focus]");
+  const target = same || (now.focus && main.querySelector("[data-focus]"));
   const value = now.fields.get(now.focus);
   const typed = same && before.fields.has(now.focus) && before.fields.get(now.focus) !== value;
   if (typed) same.value = value;
@@ -247,7 +248,8 @@ async function refresh(part) {
       part.dataset.text = text;
       if (part.querySelector("[data-done]")) finish(part);
       tell();
-      if (focus) document.getElementById(focus)?.focus({ preventScroll: true });
+      const left = focus && (document.getElementById(focus) ?? part.querySelector("[data-focus]"));
+      if (left) left.focus({ preventScroll: true });
       document.dispatchEvent(new CustomEvent("lab:shown"));
     }
     if (said.dataset.lost) announce((delete said.dataset.lost, ""));
