@@ -140,7 +140,7 @@ def test_a_picture_of_ones_own(client: FlaskClient, ask: Ask, picture: bytes) ->
         "way": "back",
     }
     answer = client.post("/pictures", data=form)
-    assert answer.status_code == 302
+    assert answer.status_code == 303
     state = parse_qs(urlsplit(answer.headers["Location"]).query)
     assert {k: v[0] for k, v in state.items() if k != "picture"} == {
         "net": "run:small", "layer": "conv2", "channel": "3", "way": "back"
