@@ -40,7 +40,13 @@ def test_own_names_are_served(client: FlaskClient, host: str) -> None:
 
 @pytest.mark.parametrize(
     "headers",
-    [{"Origin": "http://evil.example"}, {"Origin": "null"}, {"Sec-Fetch-Site": "cross-site"}],
+    [
+        {"Origin": "http://evil.example"},
+        {"Origin": "http://["},
+        {"Origin": "localhost"},
+        {"Origin": "null"},
+        {"Sec-Fetch-Site": "cross-site"},
+    ],
 )
 def test_forms_from_elsewhere_are_refused(client: FlaskClient, headers: dict[str, str]) -> None:
     assert client.post("/pictures", headers=headers).status_code == 403
@@ -61,8 +67,9 @@ def test_a_token_is_asked_for_once(tmp_path: Path) -> None:
     assert answer.headers["Location"] == "/circuit?x=1"
     cookie = answer.headers["Set-Cookie"]
     assert "HttpOnly" in cookie
-    assert "SameSite=Strict" in cookie
+    assert "SameSite=Lax" in cookie  # a link in a mail opens, a form from there is refused
     assert client.get("/circuit").status_code == 200
+    assert client.post("/pictures", headers={"Sec-Fetch-Site": "cross-site"}).status_code == 403
 
 
 def test_the_redirect_stays_here(tmp_path: Path) -> None:

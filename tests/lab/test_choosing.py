@@ -74,7 +74,7 @@ def test_what_is_not_there_is_told(runs: Path) -> None:
     shop = Workshop(Settings(runs))
     choice = choose(Query({"net": "run:absent"}), shop)
     assert choice.subject is None
-    assert "there is no such run; there are small" in choice.problem
+    assert "there is no such run; runs that are here: small" in choice.problem
     choice = choose(Query({"net": "run:small", "picture": "test-x"}), shop)
     assert choice.subject is not None
     assert choice.x is None

@@ -18,7 +18,10 @@ from chainrule.training.checkpoint import Checkpoints
 from chainrule.training.task import TrainTask
 from tests.lab.training import bits, is_worker, metrics, small, until
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX here")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX here"),
+]
 
 
 class Lab:
@@ -84,7 +87,6 @@ def gone(process: psutil.Process) -> bool:
     return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_the_training_is_saved_before_the_server_ends(
     open_lab: Callable[[], Lab], tmp_path: Path, number: int
@@ -99,7 +101,7 @@ def test_the_training_is_saved_before_the_server_ends(
     assert Checkpoints(tmp_path / "my runs" / "run").paths()[0].stem > "step-0000000000"
 
 
-@pytest.mark.parametrize("moment", ["running", pytest.param("paused", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("moment", ["running", "paused"])
 def test_killed_and_started_again_it_goes_on(
     open_lab: Callable[[], Lab], tmp_path: Path, moment: str
 ) -> None:
@@ -126,7 +128,6 @@ def test_killed_and_started_again_it_goes_on(
     assert metrics(tmp_path / "my runs" / "a run") == metrics(tmp_path / "plain")
 
 
-@pytest.mark.slow
 def test_killed_while_the_training_prepares(open_lab: Callable[[], Lab], tmp_path: Path) -> None:
     lab = open_lab()
     lab.start("run", 3)
@@ -136,7 +137,6 @@ def test_killed_while_the_training_prepares(open_lab: Callable[[], Lab], tmp_pat
     assert not list((tmp_path / "my runs").rglob("*.tmp"))
 
 
-@pytest.mark.slow
 def test_a_form_of_the_server_before(open_lab: Callable[[], Lab]) -> None:
     lab = open_lab()
     once = re.search(r'name="once" value="([^"]+)"', lab.get("/training"))

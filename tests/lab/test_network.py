@@ -83,7 +83,7 @@ def test_the_answer_is_the_networks(ask: Ask, seen: tuple[Member, Array]) -> Non
 
 
 def member_runs(ask: Ask) -> Path:
-    found = re.search(r"Runs in ([^<]+)<", ask("/"))
+    found = re.search(r"Runs in the folder ([^<]+)<", ask("/"))
     assert found
     return Path(unescape(found[1]))
 
@@ -117,7 +117,7 @@ def test_maps_and_their_means(ask: Ask, seen: tuple[Member, Array]) -> None:
     member, x = seen
     values = values_of(member.model, x)["conv2"][0]
     text = ask(f"{NET}&layer=conv2")
-    shown = re.findall(r'id="map-(\d+)".*?<br>\d+: ([^<]+)</a>', text)
+    shown = re.findall(r'id="map-(\d+)".*?">\d+: ([^<]+)</a>', text)
     assert [int(k) for k, _ in shown] == list(range(16))
     for k, mean in shown:
         assert float(mean) == pytest.approx(values[int(k)].mean(), rel=6e-3)

@@ -69,6 +69,18 @@ def test_refused_in_words_on_the_page_that_it_came_from(
     assert sorted(Pictures(runs / ".lab" / "pictures").names()) == before
 
 
+@pytest.mark.parametrize(
+    "told",
+    ["_external=1&_scheme=javascript", "_scheme=ftp", "_anchor=x", "_method=POST", "endpoint=x"],
+)
+def test_the_way_back_takes_no_orders_from_the_address(client: FlaskClient, told: str) -> None:
+    answer = client.post(f"{FORM}&{told}")
+    assert answer.status_code == 303
+    assert answer.headers["Location"].startswith("/look?net=run:small&picture=test-2&layer=conv1&")
+    assert told.partition("=")[0] not in state(answer)
+    assert client.get(answer.headers["Location"]).status_code == 200
+
+
 def test_no_file_and_too_large_a_file(client: FlaskClient) -> None:
     assert "choose a file first" in alert(client, client.post(FORM))
     assert "choose a file first" in alert(client, send(client, b"", ""))

@@ -70,7 +70,7 @@ def _own_form() -> bool:
     origin, site = request.headers.get("Origin"), request.headers.get("Sec-Fetch-Site")
     if site not in (None, "same-origin", "none"):
         return False
-    return origin is None or urlsplit(origin).netloc == request.host
+    return origin is None or origin.partition("://")[2] == request.host
 
 
 def _token_asked(settings: Settings) -> AnyResponse | None:
@@ -82,7 +82,8 @@ def _token_asked(settings: Settings) -> AnyResponse | None:
         abort(401, "open the address that `chainrule lab` printed, with its token")
     rest = {name: value for name, value in request.args.items() if name != "token"}
     response = redirect(_here(rest))
-    response.set_cookie(cookie, settings.token, httponly=True, samesite="Strict")
+    # Lax, so that a link to a view opens from a mail too; forms from elsewhere are refused anyhow.
+    response.set_cookie(cookie, settings.token, httponly=True, samesite="Lax")
     return response
 
 

@@ -72,6 +72,11 @@ class Query:
 
 
 def link(endpoint: str, state: Mapping[str, Any] | None = None, **changes: Any) -> str:
-    """Write the address of a page in a state; values that are None or empty are left out."""
-    values = {**(state or {}), **changes}
+    """Write the address of a page in a state; values that are None or empty are left out.
+
+    A state may come from an address that others wrote: names in it that Flask's `url_for` takes
+    for itself, such as `_external`, say nothing to our pages and are left out as well.
+    """
+    own = {k: v for k, v in (state or {}).items() if k[:1] != "_" and k != "endpoint"}
+    values = {**own, **changes}
     return url_for(endpoint, **{k: v for k, v in values.items() if v is not None and v != ""})

@@ -38,6 +38,8 @@ KEPT = 3
 SAMPLES = 24
 """Images of a data set that are offered."""
 
+_TOLD = 10  # runs that a message names
+
 _PHOTOS = ("china.jpg", "flower.jpg")  # CC-BY photographs that come with scikit-learn
 
 
@@ -193,8 +195,9 @@ class Subjects:
         name = key.removeprefix(RUN)
         runs = self.runs()
         if not key.startswith(RUN) or name not in runs:
-            there = ", ".join(runs) or "none yet; the page Training makes one"
-            raise DataError(f"{name[:60]!r}: there is no such run; there are {there}")
+            there = ", ".join(list(runs)[:_TOLD]) or "none yet, the page Training makes one"
+            there += ", ..." if len(runs) > _TOLD else ""
+            raise DataError(f"{name[:60]!r}: there is no such run; runs that are here: {there}")
         return runs[name]
 
 

@@ -88,6 +88,7 @@ def test_stepping_by_buttons_keys_and_history(opened: Watched) -> None:
     page.keyboard.press("ArrowRight")
     expect(step).to_have_text("3")
     expect(page.locator("#said-step")).to_have_text("q1 = x + y = 3")
+    expect(page.locator("#heard")).to_have_text("q1 = x + y = 3")  # where screen readers listen
     opened.shoot("circuit-step-3")
     opened.accessible()
     page.keyboard.press("ArrowLeft")

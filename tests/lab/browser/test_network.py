@@ -129,9 +129,14 @@ def test_by_the_keyboard_alone(opened: Watched, subject: Subject) -> None:
     page.locator("#layer-conv1").focus()
     page.keyboard.press("Enter")
     settled(page, layer="conv1")
+    assert page.evaluate("document.activeElement.id") == "layer"
+    assert "conv1: Conv2d" in page.locator("#heard").inner_text()
+    page.keyboard.press("Tab")  # on from the part that came, not from the table of layers
+    assert page.evaluate("document.activeElement.id") == "way-there"
     page.locator("#map-2").focus()
     page.keyboard.press("Enter")
     settled(page, channel=2)
+    assert page.evaluate("document.activeElement.id") == "number"
     page.locator("#row").fill("9")
     page.locator("#col").fill("11")
     page.locator("#col").press("Enter")

@@ -143,8 +143,11 @@ def test_pause_rate_stop_and_resume(own: Watched) -> None:
     page.click("#do-go")
     expect(page.locator(".state")).to_have_text(re.compile("^Running"))
     comes(page, "document.getElementById('plot-rate').layout?.shapes.length == 1")
-    page.click("#do-stop")
+    page.focus("#do-stop")
+    page.keyboard.press("Enter")
     expect(page.locator(".state")).to_have_text(re.compile("It can go on after step"), timeout=LONG)
+    assert page.evaluate("document.activeElement.id") == "state"  # the button is gone
+    expect(page.locator("#heard")).to_contain_text("It can go on after step")
     own.accessible()
     own.shoot("training-stopped")
     page.click("#resume")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from http import HTTPStatus
 from itertools import groupby
@@ -41,7 +42,7 @@ def page() -> tuple[str, int]:
     except ChainruleError as error:
         kept = {name: request.args.get(name, "") for name in ("e", "v")}
         kept["d"] = request.args.get("d") or str(_DIGITS)
-        return _rendered(kept, {"problem": str(error)}), HTTPStatus.BAD_REQUEST
+        return _rendered(kept, {"problem": _quoted(str(error), kept)}), HTTPStatus.BAD_REQUEST
     values = asked.text("v") or " ".join(walk.values)
     typed: dict[str, Any] = {"e": walk.expression, "v": values, "d": walk.digits}
     try:
@@ -131,6 +132,17 @@ def _address(typed: dict[str, Any], count: int, step: int, gate: Gate | None) ->
         return f"{base}&{more}" if more else base
 
     return address
+
+
+def _quoted(said: str, typed: dict[str, str]) -> str:
+    """Put a name that was typed in quotes at the beginning of a message: no capital belongs there.
+
+    >>> _quoted("x: given twice", {"e": "x + y", "v": "x=1 x=2"})
+    "'x': given twice"
+    """
+    name, colon, rest = said.partition(": ")
+    names = re.findall(r"\w+", " ".join((typed["e"], typed["v"])))
+    return f"{name!r}: {rest}" if colon and name in names else said
 
 
 def _rendered(typed: dict[str, Any], shown: dict[str, Any]) -> str:

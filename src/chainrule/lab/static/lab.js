@@ -3,6 +3,8 @@
 
 const main = document.getElementById("main");
 const said = document.getElementById("said");
+const heard = document.getElementById("heard");
+let news = telling(); // what was there to be heard
 let current = null; // the visit under way
 let shown = view(location); // the view whose address the page has
 let parts = new AbortController(); // what is asked for the parts that follow something
@@ -18,6 +20,19 @@ function announce(text) {
   said.textContent = text;
 }
 
+// What an action brought is marked with `data-say`: a screen reader, whose user is elsewhere on the
+// page, is told of it where it changed.
+function telling() {
+  const texts = [...main.querySelectorAll("[data-say]")].map((e) => e.textContent.trim().replace(/\s+/g, " "));
+  return texts.join(". ");
+}
+
+function tell() {
+  const now = telling();
+  if (now !== news) heard.textContent = now;
+  news = now;
+}
+
 function focused() {
   const element = document.activeElement;
   return main.contains(element) || element === main ? element : null;
@@ -30,14 +45,15 @@ function remember() {
   return { focus: id, fields, marked: [selectionStart, selectionEnd], scrolls };
 }
 
-// `now` is how the page was left, `before` how it was when the new one was asked for.
+// `now` is how the page was left, `before` how it was when the new one was asked for.  Where the
+// control that had the focus is gone, what is marked with `data-focus` takes it.
 function recall(now, before) {
   for (const [id, left, top] of now.scrolls) {
     const box = document.getElementById(id);
     if (box) box.scrollTo({ left, top, behavior: "instant" });
   }
   const same = now.focus && document.getElementById(now.focus);
-  const target = same || main.querySelector("[data-focus]");
+  const target = same || (now.focus && main.querySelector("[data-focus]"));
   const value = now.fields.get(now.focus);
   const typed = same && before.fields.has(now.focus) && before.fields.get(now.focus) !== value;
   if (typed) same.value = value;
@@ -59,10 +75,14 @@ function turn() {
   }
 }
 
-// A link to a part of the page brings it into view, if it is not there.
+// A link to a part of the page brings it into view, if it is not there, and the keyboard to it.
 function reveal(hash) {
   const part = hash && document.getElementById(hash);
   if (!part) return;
+  if (!part.contains(document.activeElement)) {
+    part.tabIndex = -1;
+    part.focus({ preventScroll: true });
+  }
   const { top } = part.getBoundingClientRect();
   if (top < 0 || top > innerHeight * 0.6) part.scrollIntoView({ block: "start" });
 }
@@ -92,6 +112,7 @@ function show(text, url, push, before) {
   document.dispatchEvent(new CustomEvent("lab:shown"));
   const problem = main.querySelector("[role=alert]");
   announce(problem ? problem.textContent.trim() : "");
+  tell();
   follow();
 }
 
@@ -226,7 +247,9 @@ async function refresh(part) {
       part.innerHTML = text;
       part.dataset.text = text;
       if (part.querySelector("[data-done]")) finish(part);
-      if (focus) document.getElementById(focus)?.focus({ preventScroll: true });
+      tell();
+      const left = focus && (document.getElementById(focus) ?? part.querySelector("[data-focus]"));
+      if (left) left.focus({ preventScroll: true });
       document.dispatchEvent(new CustomEvent("lab:shown"));
     }
     if (said.dataset.lost) announce((delete said.dataset.lost, ""));
