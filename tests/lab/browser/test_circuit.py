@@ -273,7 +273,7 @@ def test_the_picture_and_the_command_are_taken_along(browser: Browser, server: S
 def test_a_screen_reader_hears_each_step(opened: Watched) -> None:
     page = opened.open(address("Sum, then product", step=1))
     page.get_by_role("link", name="Next").click()
-    expect(page.locator("body > .hidden[role=status]")).to_have_text("y = 5")
+    expect(page.locator("#heard")).to_have_text("y = 5")
 
 
 @pytest.mark.parametrize("example", ["A neuron", "Matrix product", "Fully connected layer"])

@@ -1,10 +1,7 @@
-// The circuit's page: arrow keys take steps, what is reached is kept in view and read out, and the
-// command line is copied.  Without this every button and link still works.
+// The circuit's page: arrow keys take steps, what is reached is kept in view, and the command line
+// is copied.  Without this every button and link still works.
 
 const main = document.getElementById("main");
-const spoken = document.body.appendChild(document.createElement("div"));
-spoken.className = "hidden";
-spoken.setAttribute("role", "status");
 
 function kept(box, part) {
   // Scrolls the box and never the page, so that the buttons stay where they are.
@@ -21,7 +18,7 @@ function kept(box, part) {
 
 let chosen = null; // the gate that was looked at before
 
-function shown(said = true) {
+function shown() {
   // What has just changed is followed: the gate that was chosen, else the step that was taken.
   const before = chosen;
   chosen = new URLSearchParams(location.search).get("gate");
@@ -32,11 +29,10 @@ function shown(said = true) {
     kept(part.closest(".scroll"), part);
   }
   for (const button of main.querySelectorAll("[data-copy]")) button.hidden = !navigator.clipboard;
-  if (said) spoken.textContent = document.getElementById("said-step")?.textContent ?? "";
 }
 
-document.addEventListener("lab:shown", () => shown());
-shown(false);
+document.addEventListener("lab:shown", shown);
+shown();
 
 document.addEventListener("keydown", (event) => {
   if (event.metaKey || event.ctrlKey || event.shiftKey || event.altKey || event.defaultPrevented) return;
