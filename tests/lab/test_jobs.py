@@ -73,6 +73,7 @@ def test_the_same_bits_as_without_the_lab(jobs: Jobs, folder: Path, plain: Path)
     assert not (job.path / "changes.jsonl").exists()
 
 
+@pytest.mark.slow
 def test_paused_stopped_and_gone_on_with_it_is_the_same(
     jobs: Jobs, folder: Path, plain: Path
 ) -> None:
@@ -108,6 +109,7 @@ def test_ten_clicks_a_second_end_as_the_last_one_says(
     assert bits(job.path) == bits(plain)
 
 
+@pytest.mark.slow
 def test_the_rate_is_changed_recorded_and_kept(jobs: Jobs, folder: Path, tmp_path: Path) -> None:
     job = start(jobs, folder / "run", schedule="constant", warmup=0.0)
     paused(job)
