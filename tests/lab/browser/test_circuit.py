@@ -48,6 +48,7 @@ def state_of(page: Page) -> dict[str, list[str]]:
 def test_the_lectures_answers_stand_in_text_and_picture(opened: Watched, example: Example) -> None:
     page = opened.open("/circuit")
     page.get_by_role("link", name=example.name, exact=True).click()
+    page.wait_for_url(re.compile(r"[?&]e="))  # the first example is shown before, too
     expect(page.get_by_label("Expression")).to_have_value(example.expression)
     page.get_by_label("Digits").fill("8")
     page.get_by_role("button", name="Compute").click()
