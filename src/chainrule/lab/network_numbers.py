@@ -11,8 +11,9 @@ import numpy as np
 from chainrule.engine.op import Array
 from chainrule.inspection.circuits.arithmetic import Arrival, arrivals, handed_on, made
 from chainrule.inspection.circuits.gates import Gate, Wire
+from chainrule.inspection.circuits.places import Index
 from chainrule.inspection.circuits.signs import number
-from chainrule.inspection.circuits.terms import Index, Made, Step, Terms
+from chainrule.inspection.circuits.terms import Made, Step, Terms
 from chainrule.lab.followed import Followed
 from chainrule.lab.network_tiles import Form, Spot, maps, spot_of
 from chainrule.lab.paint import grey, signed
@@ -319,12 +320,13 @@ def _window(run: Followed, terms: Terms, own: Array, channel: int, heads: Heads)
             grids.append(
                 Grid(title, [str(int(c)) for c in cols], list(zip(texts, cells, strict=True)))
             )
-    box = (int(rows[0]), int(cols[0]), *(int(v[-1] - v[0] + 1) for v in (rows, cols)))
+    high, wide = (int(v[-1] - v[0] + 1) for v in (rows, cols))
     name = f"{name_of(run, terms.wire.gate)}, map {channel}"
     if id(terms.wire.gate) not in run.keys:  # a filter: for which map, and by which input map
         out, source = places[0, :2].tolist()
         name = f"{terms.wire.gate.name} of map {out} for input map {source}"
-    return Window(channel, name, grids, float(products.sum()), len(places), box)  # type: ignore[arg-type]
+    box = (int(rows[0]), int(cols[0]), high, wide)
+    return Window(channel, name, grids, float(products.sum()), len(places), box)
 
 
 def _cells(

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from chainrule.engine.op import Array
-from chainrule.inspection.circuits.terms import Index
+from chainrule.inspection.circuits.places import Index
 from chainrule.lab.paint import grey, signed, uri
 
 A_PAGE = 64

@@ -14,7 +14,8 @@ import numpy as np
 from chainrule.engine.detach import Detach
 from chainrule.engine.op import Op
 from chainrule.inspection.circuits.gates import Gate, Wire
-from chainrule.inspection.circuits.terms import Back, Index, Made, Terms, at
+from chainrule.inspection.circuits.places import Index
+from chainrule.inspection.circuits.terms import Back, Made, Terms, numbers_at
 from chainrule.inspection.circuits.terms_elements import (
     copy_back,
     copy_made,
@@ -172,7 +173,7 @@ def arrivals(users: Users, wire: Wire, place: Index) -> list[Arrival]:
         if back is None:
             found.append(Arrival(gate, number, None, _whole(gate, number, place)))
             continue
-        upstream = at(np.asarray(gate.gradients[0]), back.places)
+        upstream = numbers_at(np.asarray(gate.gradients[0]), back.places)
         terms = Terms(Wire(gate, 0), back.places, upstream, back.slopes, back.by, back.by_places)
         found.append(Arrival(gate, number, terms, terms.total))
     return found

@@ -5,14 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import prod
 
-import numpy as np
-
 from chainrule.engine.op import Array
 from chainrule.inspection.circuits.gates import Wire
+from chainrule.inspection.circuits.places import (
+    Index,
+    Pairs,
+    conv_pairs,
+    linear_pairs,
+    matmul_pairs,
+    transposed_pairs,
+)
 from chainrule.inspection.circuits.signs import number
 from chainrule.inspection.circuits.wording import (
     MOST_LINES,
-    Index,
     at,
     counted,
     headline,
@@ -33,82 +38,47 @@ class _Sum:
     relu: bool = False
 
 
-def conv_text(end: Wire, place: Index, digits: int) -> str:
-    """y[n, o, k] = b[o] + sum over c, a of w[o, c, a] x[n, c', k*stride + a*dilation - padding]."""
-    return _text(end, place, _conv(end, place), digits)
+def conv_text(end: Wire, place: Index, digits: int, relu: bool = False) -> str:
+    """Explain a number of a convolution, with the ReLU that runs with it or without."""
+    op, (x, w) = end.gate.op, end.gate.inputs[:2]
+    assert isinstance(op, Conv)
+    found = conv_pairs(op, x.shape, w.shape, place)
+    note = f"; {found.outside:,} of the window lie in the padding and count 0"
+    bias = place[-len(op.stride) - 1]
+    return _text(end, place, _sum(found, (bias,), note, relu), digits)
 
 
 def conv_relu_text(end: Wire, place: Index, digits: int) -> str:
     """Explain a convolution and the ReLU that runs with it."""
-    found = _conv(end, place)
-    return _text(end, place, _Sum(found.pairs, found.bias, found.note, relu=True), digits)
-
-
-def _conv(end: Wire, place: Index) -> _Sum:
-    op, (x, w) = end.gate.op, end.gate.inputs[:2]
-    assert isinstance(op, Conv)
-    d = len(op.stride)
-    head, o = place[: -d - 1], place[-d - 1]
-    begin = o // (w.shape[0] // op.groups) * w.shape[1]
-    pairs: list[tuple[Index, Index]] = []
-    for c, *offset in np.ndindex(*w.shape[1:]):
-        steps = zip(place[-d:], offset, op.stride, op.dilation, op.padding, strict=True)
-        spot = tuple([k * s + a * t - before for k, a, s, t, (before, _) in steps])
-        if all(0 <= i < size for i, size in zip(spot, x.shape[-d:], strict=True)):
-            pairs.append(((*head, begin + c, *spot), (o, c, *offset)))
-    outside = prod(w.shape[1:]) - len(pairs)
-    note = f"; {outside:,} of the window lie in the padding and count 0" if outside else ""
-    return _Sum(pairs, (o,), note)
+    return conv_text(end, place, digits, relu=True)
 
 
 def conv_transpose_text(end: Wire, place: Index, digits: int) -> str:
-    """y[n, o, p] = b[o] + sum of x[n, c, k] w[c, o, a], k*stride + a*dilation - padding = p."""
+    """Explain a number of a transposed convolution."""
     op, (x, w) = end.gate.op, end.gate.inputs[:2]
     assert isinstance(op, ConvTranspose)
-    d = len(op.stride)
-    head, o = place[: -d - 1], place[-d - 1]
-    group, own = divmod(o, w.shape[1])
-    size = w.shape[0] // op.groups
-    pairs: list[tuple[Index, Index]] = []
-    for c, *offset in np.ndindex(size, *w.shape[2:]):
-        steps = zip(place[-d:], offset, op.stride, op.dilation, op.padding, strict=True)
-        parts = [divmod(p + before - a * t, s) for p, a, s, t, before in steps]
-        spot = tuple([k for k, _ in parts])
-        fits = all(0 <= k < n for k, n in zip(spot, x.shape[-d:], strict=True))
-        if fits and not any(rest for _, rest in parts):
-            c += group * size
-            pairs.append(((*head, c, *spot), (c, own, *offset)))
-    total = size * prod(w.shape[2:])
-    rest = total - len(pairs)
-    note = f"; {rest:,} of the filter's {counted(total, 'number')} meet none of {x.name}"
-    return _text(end, place, _Sum(pairs, (o,), note if rest else ""), digits)
+    found = transposed_pairs(op, x.shape, w.shape, place)
+    total = counted(w.shape[0] // op.groups * prod(w.shape[2:]), "number")
+    note = f"; {found.outside:,} of the filter's {total} meet none of {x.name}"
+    return _text(end, place, _sum(found, (place[-len(op.stride) - 1],), note), digits)
 
 
 def linear_text(end: Wire, place: Index, digits: int) -> str:
-    """y[..., o] = b[o] + sum over k of x[..., k] w[o, k]."""
-    w = end.gate.inputs[1]
-    rows = len(w.shape) - 1  # a weight of one axis gives no axis
-    head, row = place[: len(place) - rows], place[len(place) - rows :]
-    pairs = [((*head, k), (*row, k)) for k in range(w.shape[-1])]
-    return _text(end, place, _Sum(pairs, row), digits)
+    """Explain a number of a linear layer."""
+    w = end.gate.inputs[1].shape
+    bias = place[len(place) - len(w) + 1 :]
+    return _text(end, place, _sum(linear_pairs(w, place), bias), digits)
 
 
 def matmul_text(end: Wire, place: Index, digits: int) -> str:
-    """y[..., i, j] = sum over k of x[..., i, k] w[..., k, j]; vectors have no i, or no j."""
+    """Explain a number of a product of matrices."""
     x, w = end.gate.inputs
-    rows, columns = len(x.shape) > 1, len(w.shape) > 1
-    lead = place[: len(place) - rows - columns]
-    row = place[len(lead) : len(lead) + rows]
-    column = place[len(lead) + rows :]
-    left, right = _fitted(lead, x.shape[:-2]), _fitted(lead, w.shape[:-2])
-    pairs = [((*left, *row, k), (*right, k, *column)) for k in range(x.shape[-1])]
-    return _text(end, place, _Sum(pairs), digits)
+    return _text(end, place, _sum(matmul_pairs(x.shape, w.shape, place)), digits)
 
 
-def _fitted(lead: Index, shape: tuple[int, ...]) -> Index:
-    """Give the place in a batch that was broadcast: 0 along axes of size 1."""
-    own = lead[len(lead) - len(shape) :]
-    return tuple([0 if size == 1 else i for i, size in zip(own, shape, strict=True)])
+def _sum(found: Pairs, bias: Index = (), note: str = "", relu: bool = False) -> _Sum:
+    places = (map(tuple, each.tolist()) for each in (found.left, found.right))
+    return _Sum(list(zip(*places, strict=True)), bias, note if found.outside else "", relu)
 
 
 def _text(end: Wire, place: Index, found: _Sum, digits: int) -> str:

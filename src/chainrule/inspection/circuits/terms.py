@@ -8,10 +8,8 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from chainrule.engine.op import Array
-from chainrule.errors import GraphError
 from chainrule.inspection.circuits.gates import Gate, Wire
-
-Index = tuple[int, ...]
+from chainrule.inspection.circuits.places import Index
 
 MadeKind = Literal["products", "average", "largest", "copy", "sum", "function", "other"]
 
@@ -79,34 +77,10 @@ class Back:
     by_places: Array | None = None
 
 
-def known(wire: Wire) -> Array:
-    """Give a wire's values; GraphError where they were not kept."""
-    if wire.value is None:
-        raise GraphError(f"the values of {wire.name} {wire.shape} are not known: trace the network")
-    return wire.value
-
-
-def at(values: Array, places: Array) -> Array:
+def numbers_at(values: Array, places: Array) -> Array:
     """Give the numbers of an array at places (K, axes), in float64."""
     found: Array = values[tuple(places.T)].astype(np.float64)
     return np.broadcast_to(found, (len(places),))  # a value without axes has one number
-
-
-def rows(head: Index, *columns: Array) -> Array:
-    """Put columns (K,) or (K, n) side by side behind the same first numbers: (K, axes)."""
-    parts = [column[:, np.newaxis] if column.ndim == 1 else column for column in columns]
-    first = np.broadcast_to(np.array(head, np.int64), (len(parts[0]), len(head)))
-    return np.concatenate([first, *parts], axis=1)
-
-
-def grid(*ranges: Array) -> Array:
-    """List all combinations of numbers, one range an axis, the last fastest: (K, axes).
-
-    >>> grid(np.array([0, 1]), np.array([5, 7])).tolist()
-    [[0, 5], [0, 7], [1, 5], [1, 7]]
-    """
-    meshes = np.meshgrid(*ranges, indexing="ij")
-    return np.stack([mesh.reshape(-1) for mesh in meshes], axis=1).astype(np.int64)
 
 
 def one_hot(gate: Gate, place: Index) -> list[Array | None]:

@@ -9,17 +9,17 @@ import numpy as np
 from chainrule.engine.op import Array
 from chainrule.inspection.circuits import signs
 from chainrule.inspection.circuits.gates import Gate
+from chainrule.inspection.circuits.places import Index, fitted, grid
 from chainrule.inspection.circuits.terms import (
     Back,
-    Index,
     Made,
+    MadeKind,
     Step,
     Terms,
-    at,
-    grid,
-    known,
+    numbers_at,
     one_hot,
 )
+from chainrule.inspection.circuits.wording import known
 from chainrule.ops.norm import BatchNorm
 from chainrule.ops.norm_local import LocalResponseNorm
 from chainrule.ops.reduce import Mean, Sum
@@ -31,7 +31,7 @@ def element_made(gate: Gate, place: Index) -> Made:
     """y[i] = f of the numbers at i, those of smaller inputs where they are stretched to."""
     assert gate.op is not None
     spots = [fitted(np.array([place]), wire.shape) for wire in gate.inputs]
-    numbers = [at(known(w), spot) for w, spot in zip(gate.inputs, spots, strict=True)]
+    numbers = [numbers_at(known(w), spot) for w, spot in zip(gate.inputs, spots, strict=True)]
     result, slopes = _applied(gate, numbers)
     said = [_written(float(n[0])) for n in numbers]
     steps = (Step(signs.formula(gate.op, said), float(result[0])),)
@@ -49,14 +49,8 @@ def element_back(gate: Gate, number: int, place: Index) -> Back | None:
         for n, m, i in zip(shape, padded, index, strict=True)
     ]) if shape else np.zeros((1, 0), np.int64)  # fmt: skip
     spots = [fitted(places, wire.shape) for wire in gate.inputs]
-    numbers = [at(known(w), spot) for w, spot in zip(gate.inputs, spots, strict=True)]
+    numbers = [numbers_at(known(w), spot) for w, spot in zip(gate.inputs, spots, strict=True)]
     return Back(places, _applied(gate, numbers)[1][number])
-
-
-def fitted(places: Array, shape: Index) -> Array:
-    """Give the places (K, axes) of an input that was broadcast: 0 along axes of size 1."""
-    own = places[:, places.shape[1] - len(shape) :]
-    return np.where(np.array(shape, np.int64) == 1, 0, own)
 
 
 def _applied(gate: Gate, numbers: Sequence[Array]) -> tuple[Array, Sequence[Array]]:
@@ -78,7 +72,7 @@ def norm_made(gate: Gate, place: Index) -> Made:
     op, x = gate.op, gate.inputs[0]
     assert isinstance(op, BatchNorm)
     spot = np.array([place])
-    value = float(at(known(x), spot)[0])
+    value = float(numbers_at(known(x), spot)[0])
     mean, variance, *affine = [float(known(w)[place[1]]) for w in gate.inputs[1:]]
     deviation = float(np.sqrt(variance + op.eps))
     with np.errstate(all="ignore"):
@@ -112,7 +106,7 @@ def local_made(gate: Gate, place: Index) -> Made:
     op, x = gate.op, gate.inputs[0]
     assert isinstance(op, LocalResponseNorm)
     places = _around(gate, place)
-    numbers = at(known(x), places)
+    numbers = numbers_at(known(x), places)
     own = float(known(x)[place])
     d, power = _divisor(gate, numbers)
     slopes = -2 * op.alpha * op.beta / _size(gate) * own * numbers / (power * d)
@@ -170,7 +164,7 @@ def copy_made(gate: Gate, place: Index) -> Made:
     number, flat = _owner(starts, int(sources[place]))
     wire = gate.inputs[number]
     where = np.array([np.unravel_index(flat, wire.shape)], np.int64).reshape(1, -1)
-    terms = Terms(wire, where, at(known(wire), where), np.ones(1))
+    terms = Terms(wire, where, numbers_at(known(wire), where), np.ones(1))
     return Made("copy", (terms,), result=float(terms.numbers[0]))
 
 
@@ -222,9 +216,9 @@ def sum_made(gate: Gate, place: Index) -> Made:
             ranges.append(np.array([next(rest)]))
     places = grid(*ranges)
     factor = 1 / len(places) if isinstance(op, Mean) else 1.0
-    terms = Terms(x, places, at(known(x), places), np.full(len(places), factor))
-    kind = "average" if isinstance(op, Mean) else "sum"
-    return Made(kind, (terms,), result=terms.numbers.sum() * factor)  # type: ignore[arg-type]
+    terms = Terms(x, places, numbers_at(known(x), places), np.full(len(places), factor))
+    kind: MadeKind = "average" if isinstance(op, Mean) else "sum"
+    return Made(kind, (terms,), result=float(terms.numbers.sum() * factor))
 
 
 def sum_back(gate: Gate, number: int, place: Index) -> Back | None:
@@ -249,5 +243,5 @@ def pulled_made(gate: Gate, place: Index) -> Made:
         if found is None or wire.value is None or wire.gate.kind == "constant":
             continue
         places = np.argwhere(np.asarray(found))
-        reads.append(Terms(wire, places, at(wire.value, places), at(found, places)))
+        reads.append(Terms(wire, places, numbers_at(wire.value, places), numbers_at(found, places)))
     return Made("other", tuple(reads))

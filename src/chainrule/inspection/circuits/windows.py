@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from chainrule.engine.op import Op
 from chainrule.inspection.circuits.gates import Wire
+from chainrule.inspection.circuits.places import Index
 from chainrule.inspection.circuits.pools import average_text, max_text
 from chainrule.inspection.circuits.products import (
     conv_relu_text,
@@ -14,7 +15,6 @@ from chainrule.inspection.circuits.products import (
     linear_text,
     matmul_text,
 )
-from chainrule.inspection.circuits.wording import Index
 from chainrule.ops.conv import Conv
 from chainrule.ops.conv_transpose import ConvTranspose
 from chainrule.ops.fused import ConvReLU, ReLUMaxPool

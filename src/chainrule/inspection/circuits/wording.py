@@ -5,9 +5,8 @@ from __future__ import annotations
 from chainrule.engine.op import Array
 from chainrule.errors import GraphError
 from chainrule.inspection.circuits.gates import Wire
+from chainrule.inspection.circuits.places import Index
 from chainrule.inspection.circuits.signs import number
-
-Index = tuple[int, ...]
 
 MOST_LINES = 60
 """Numbers that are written one by one."""

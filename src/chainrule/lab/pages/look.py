@@ -140,7 +140,8 @@ def _view(query: Query) -> View:
 def _read(query: Query, view: View, answer: Answer) -> None:
     """Read what is asked about the picture; DataError for what the network does not have."""
     choice = view.choice
-    assert choice.subject is not None and choice.x is not None  # noqa: PT018
+    assert choice.subject is not None
+    assert choice.x is not None
     view.methods = _ticked(query)
     if view.methods != list(SIGHTS):
         view.state["method"] = [*view.methods, _NONE]
