@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import re
 import signal
-import subprocess
 import sys
 import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
 
 import psutil
@@ -17,6 +15,7 @@ import pytest
 
 from chainrule.training.checkpoint import Checkpoints
 from chainrule.training.task import TrainTask
+from tests.lab.process import Served
 from tests.lab.training import bits, is_worker, metrics, small, until
 
 pytestmark = [
@@ -25,22 +24,8 @@ pytestmark = [
 ]
 
 
-class Lab:
-    """`chainrule lab` as a process, asked as a browser would."""
-
-    def __init__(self, folder: Path) -> None:
-        command = [sys.executable, "-m", "chainrule", "lab", "--port", "0", "--runs", str(folder)]
-        self.process = subprocess.Popen(
-            command,
-            stdout=subprocess.PIPE,
-            text=True,
-            # A shell that runs the tests in its background has Ctrl-C ignored, for children too.
-            preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
-        )
-        assert self.process.stdout is not None
-        found = re.search(r"http://\S+", self.process.stdout.readline())
-        assert found, "the server did not say where it is"
-        self.address = found[0].rstrip("/")
+class Lab(Served):
+    """A lab, asked as a browser would."""
 
     def get(self, path: str) -> str:
         with urllib.request.urlopen(self.address + path) as answer:
@@ -67,12 +52,6 @@ class Lab:
     @property
     def workers(self) -> list[psutil.Process]:
         return [p for p in psutil.Process(self.process.pid).children() if is_worker(p)]
-
-    def end(self, number: int) -> None:
-        self.process.send_signal(number)
-        self.process.wait(60)
-        assert self.process.stdout is not None
-        self.process.stdout.close()
 
 
 @pytest.fixture

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -12,16 +12,9 @@ from pathlib import Path
 
 import pytest
 
-
-def started(runs: Path) -> tuple[subprocess.Popen[str], str]:
-    """Start a lab; gives its process and address."""
-    command = [sys.executable, "-m", "chainrule", "lab", "--port", "0", "--runs", str(runs)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    assert process.stdout is not None
-    for line in process.stdout:
-        if found := re.search(r"http://\S+", line):
-            return process, found[0].rstrip("/")
-    raise AssertionError(f"the server ended with {process.wait()}")
+from chainrule.lab.serving import address, token_for
+from chainrule.lab.settings import Settings
+from tests.lab.process import Served
 
 
 def visit(address: str) -> str:
@@ -32,18 +25,15 @@ def visit(address: str) -> str:
 @pytest.mark.skipif(sys.platform == "win32", reason="sends a signal")
 @pytest.mark.parametrize("path", ["/", "/look?net=run:small", "/look?net=model:resnet18"])
 def test_ctrl_c_ends_it_in_the_middle_of_work(runs: Path, path: str) -> None:
-    process, address = started(runs)
+    lab = Served(runs)
     try:
-        assert "chainrule lab" in visit(address + path)
+        assert "chainrule lab" in visit(lab.address + path)
         time.sleep(1)
-        process.send_signal(signal.SIGINT)
-        # A thread within compiled code when the libraries are taken apart would crash.
-        assert process.wait(60) == 0
-        assert process.stdout is not None
-        assert process.stdout.read() == "Ctrl-C ends it\n"
     finally:
-        process.kill()
-        process.communicate()
+        code = lab.end(signal.SIGINT)
+    # A thread within compiled code when the libraries are taken apart would crash.
+    assert code == 0
+    assert lab.said == ["Ctrl-C ends it\n"]
 
 
 def test_the_first_paint_loads_nothing_heavy(tmp_path: Path) -> None:
@@ -60,3 +50,13 @@ print(*(name for name in ("matplotlib", "sklearn", "pygraphviz", "PIL", "scipy",
     command = [sys.executable, "-c", program, str(tmp_path)]
     answer = subprocess.run(command, capture_output=True, text=True, check=True)
     assert answer.stdout.strip() == ""
+
+
+def test_the_address_can_be_opened_from_where_it_is_told() -> None:
+    assert address(Settings(port=80)) == "http://127.0.0.1:80/"
+    assert address(Settings(host="::1", port=80)) == "http://[::1]:80/"
+    name = socket.gethostname()
+    for host in ("0.0.0.0", "::"):
+        assert address(Settings(host=host, port=80, token="t")) == f"http://{name}:80/?token=t"
+    assert len({token_for("0.0.0.0") for _ in range(9)}) == 9
+    assert not token_for("127.0.0.1")

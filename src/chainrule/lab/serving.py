@@ -24,6 +24,7 @@ PORT = 8765
 """Where a lab is served if nothing is asked for, and if taken, on one of the next ports."""
 
 _TRIES = 20
+_EVERYWHERE = ("0.0.0.0", "::")
 _PATIENCE = 5.0  # seconds for work under way to end
 _THREADS = 16  # some of which wait for what others compute
 _ENDS = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
@@ -71,10 +72,13 @@ def _end(number: int, frame: Any) -> None:
 def address(settings: Settings) -> str:
     """Write where a lab is, with its token if it has one.
 
+    What listens on all addresses of the machine is reached by the machine's name.
+
     >>> address(Settings(port=8765))
     'http://127.0.0.1:8765/'
     """
-    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    name = socket.gethostname() if settings.host in _EVERYWHERE else settings.host
+    host = f"[{name}]" if ":" in name else name
     token = f"?token={settings.token}" if settings.token else ""
     return f"http://{host}:{settings.port}/{token}"
 

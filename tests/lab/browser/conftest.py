@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
-import subprocess
-import sys
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,45 +14,11 @@ from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 from chainrule.training.recipes import recipe
 from chainrule.training.task import TrainTask
+from tests.lab.process import Served
 
 WIDE, PHONE = {"width": 1280, "height": 720}, {"width": 390, "height": 844}
 SHOTS = "CHAINRULE_SHOTS"
 """A folder into which the tests put pictures of the pages, if it is named."""
-
-
-class Server:
-    """`chainrule lab` as a process of its own."""
-
-    def __init__(self, folder: Path) -> None:
-        command = [sys.executable, "-m", "chainrule", "lab", "--port", "0", "--runs", str(folder)]
-        self.folder = folder
-        self.process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=folder.parent
-        )
-        assert self.process.stdout is not None
-        found = None
-        for line in self.process.stdout:
-            found = re.search(r"http://\S+", line)
-            if found:
-                break
-        assert found, "the server did not say where it is"
-        # A pipe that nobody reads fills up, and then holds the server.
-        self.said: list[str] = []
-        self.reader = threading.Thread(target=self.said.extend, args=(self.process.stdout,))
-        self.reader.start()
-        self.address = found[0].rstrip("/")
-
-    def close(self) -> None:
-        self.process.terminate()
-        try:
-            self.process.wait(60)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            raise
-        finally:
-            self.reader.join()
-            assert self.process.stdout is not None
-            self.process.stdout.close()
 
 
 @pytest.fixture(scope="session")
@@ -68,11 +30,11 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def server(trained: Path) -> Iterator[Server]:
+def server(trained: Path) -> Iterator[Served]:
     """One server for all tests that only look."""
-    server = Server(trained)
+    server = Served(trained)
     yield server
-    server.close()
+    server.end()
 
 
 @pytest.fixture(scope="session")
@@ -141,7 +103,7 @@ class Watched:
 
 
 @pytest.fixture
-def opened(browser: Browser, server: Server) -> Iterator[Watched]:
+def opened(browser: Browser, server: Served) -> Iterator[Watched]:
     """A fresh page at 1280x720; afterwards nothing may have left for another host."""
     context = browser.new_context(viewport=WIDE)  # type: ignore[arg-type]
     watched = Watched(context, server.address)
@@ -151,7 +113,7 @@ def opened(browser: Browser, server: Server) -> Iterator[Watched]:
 
 
 @pytest.fixture
-def phone(browser: Browser, server: Server) -> Iterator[Watched]:
+def phone(browser: Browser, server: Served) -> Iterator[Watched]:
     """The same on a phone."""
     context = browser.new_context(
         viewport=PHONE,  # type: ignore[arg-type]

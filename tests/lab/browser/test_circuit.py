@@ -17,8 +17,9 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from chainrule.lab.circuit_examples import EXAMPLES, Example
-from tests.lab.browser.conftest import Server, Watched, fits
+from tests.lab.browser.conftest import Watched, fits
 from tests.lab.known import KNOWN
+from tests.lab.process import Served
 
 pytestmark = pytest.mark.browser
 
@@ -233,7 +234,7 @@ def test_what_is_reached_is_kept_in_view(opened: Watched) -> None:
     assert page.evaluate("scrollY") == 0
 
 
-def test_without_scripts_all_works(browser: Browser, server: Server) -> None:
+def test_without_scripts_all_works(browser: Browser, server: Served) -> None:
     context = browser.new_context(java_script_enabled=False)
     page = context.new_page()
     page.goto(server.address + "/circuit")
@@ -252,7 +253,7 @@ def test_without_scripts_all_works(browser: Browser, server: Server) -> None:
     context.close()
 
 
-def test_the_picture_and_the_command_are_taken_along(browser: Browser, server: Server) -> None:
+def test_the_picture_and_the_command_are_taken_along(browser: Browser, server: Served) -> None:
     context = browser.new_context(permissions=["clipboard-read", "clipboard-write"])
     watched = Watched(context, server.address)
     page = watched.open(address("Matrix product", step=9))

@@ -18,7 +18,8 @@ from chainrule.inspection.methods import look
 from chainrule.lab.looks import SIGHTS
 from chainrule.training.using import Member
 from tests.lab.attacks import REFUSED, SVG, png, written
-from tests.lab.browser.conftest import WIDE, Server, Watched, fits
+from tests.lab.browser.conftest import WIDE, Watched, fits
+from tests.lab.process import Served
 
 pytestmark = pytest.mark.browser
 
@@ -41,7 +42,7 @@ def hand_in(page: Page, name: str, data: bytes) -> None:
 
 
 @pytest.fixture
-def plain(browser: Browser, server: Server) -> Iterator[Page]:
+def plain(browser: Browser, server: Served) -> Iterator[Page]:
     """A page without scripts."""
     context = browser.new_context(viewport=WIDE, java_script_enabled=False)  # type: ignore[arg-type]
     page = context.new_page()
@@ -268,7 +269,7 @@ def test_all_of_it_without_scripts(plain: Page) -> None:
     expect(plain.locator(".tiles a[aria-current]")).to_contain_text("yours")
 
 
-def test_the_server_is_alive_after_all_of_it(opened: Watched, server: Server) -> None:
+def test_the_server_is_alive_after_all_of_it(opened: Watched, server: Served) -> None:
     page = opened.open(RUN)
     for name, (data, words) in REFUSED.items():
         answer = page.request.post(

@@ -17,7 +17,8 @@ from chainrule.engine.op import Array
 from chainrule.lab import Settings
 from chainrule.lab.pictures import Pictures
 from chainrule.lab.subjects import Subject, Subjects
-from tests.lab.browser.conftest import WIDE, Server, Watched, fits
+from tests.lab.browser.conftest import WIDE, Watched, fits
+from tests.lab.process import Served
 
 pytestmark = pytest.mark.browser
 
@@ -226,7 +227,7 @@ def test_on_a_phone_a_touch_finds_the_number(phone: Watched) -> None:
     settled(page, row=3, col=20)
 
 
-def test_without_scripts(browser: Browser, server: Server, subject: Subject) -> None:
+def test_without_scripts(browser: Browser, server: Served, subject: Subject) -> None:
     context = browser.new_context(viewport=WIDE, java_script_enabled=False)  # type: ignore[arg-type]
     page = context.new_page()
     page.goto(server.address + NET)

@@ -15,7 +15,8 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from chainrule.training.task import TrainTask
-from tests.lab.browser.conftest import PHONE, WIDE, Server, Watched, fits
+from tests.lab.browser.conftest import PHONE, WIDE, Watched, fits
+from tests.lab.process import Served
 from tests.lab.training import bits, is_worker, metrics, small, until
 
 pytestmark = pytest.mark.browser
@@ -26,25 +27,26 @@ LONG = 120_000  # milliseconds: the machine may be busy
 @pytest.fixture
 def own(tmp_path: Path, browser: Browser) -> Iterator[Watched]:
     """A server and a folder of one's own, and a page of it."""
-    server = Server(tmp_path / "my runs")
+    server = Served(tmp_path / "my runs")
     context = browser.new_context(viewport=WIDE)  # type: ignore[arg-type]
     watched = Watched(context, server.address)
     watched.server = server  # type: ignore[attr-defined]
     yield watched
     context.close()
+    server = watched.server  # type: ignore[attr-defined]
     workers = processes(server)
-    server.close()
+    server.end()
     assert not [worker for worker in workers if worker.is_running()], "a process stayed behind"
     watched.at_home()
 
 
-def processes(server: Server) -> list[psutil.Process]:
+def processes(server: Served) -> list[psutil.Process]:
     children = psutil.Process(server.process.pid).children(recursive=True)
     return [child for child in children if is_worker(child)]
 
 
 def folder(watched: Watched) -> Path:
-    found: Path = watched.server.folder  # type: ignore[attr-defined]
+    found: Path = watched.server.runs  # type: ignore[attr-defined]
     return found
 
 
@@ -174,7 +176,7 @@ def test_a_reload_and_a_second_tab_see_the_same_run(own: Watched) -> None:
     other.wait_for_selector("#do-stop")
     other.click("#do-stop")
     expect(page.locator("#resume")).to_be_visible(timeout=LONG)
-    server: Server = own.server  # type: ignore[attr-defined]
+    server: Served = own.server  # type: ignore[attr-defined]
     assert not processes(server)
 
 
@@ -221,28 +223,21 @@ def test_typing_is_not_disturbed_and_a_zoom_stays(own: Watched) -> None:
 def test_a_server_killed_and_started_again(own: Watched, browser: Browser) -> None:
     page = begin(own, "run", 200)
     running(page)
-    server: Server = own.server  # type: ignore[attr-defined]
+    server: Served = own.server  # type: ignore[attr-defined]
     (worker,) = processes(server)
-    server.process.send_signal(signal.SIGKILL)
-    server.process.wait()
+    server.end(signal.SIGKILL)
     expect(page.locator("#said")).to_contain_text("The server does not answer", timeout=LONG)
     until(lambda: not worker.is_running() or worker.status() == psutil.STATUS_ZOMBIE, 30)
-    assert server.process.stdout is not None
-    server.process.stdout.close()
-    again = Server(server.folder)
-    own.server = again  # type: ignore[attr-defined]
-    try:
-        with urllib.request.urlopen(again.address + "/training") as answer:
-            assert b"It can go on after step" in answer.read()
-        context = browser.new_context(viewport=WIDE)  # type: ignore[arg-type]
-        other = Watched(context, again.address)
-        fresh = other.open("/training?run=run")
-        fresh.click("#resume")
-        running(fresh)
-        context.close()
-        other.at_home()
-    finally:
-        server.process = again.process  # the fixture ends it
+    own.server = again = Served(server.runs)  # type: ignore[attr-defined]
+    with urllib.request.urlopen(again.address + "/training") as answer:
+        assert b"It can go on after step" in answer.read()
+    context = browser.new_context(viewport=WIDE)  # type: ignore[arg-type]
+    other = Watched(context, again.address)
+    fresh = other.open("/training?run=run")
+    fresh.click("#resume")
+    running(fresh)
+    context.close()
+    other.at_home()
     own.errors.clear()  # of requests to the server that was killed
 
 
