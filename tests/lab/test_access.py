@@ -21,8 +21,10 @@ def test_pages_load_nothing_from_elsewhere(client: FlaskClient, path: str) -> No
     assert "default-src 'none'" in policy
     assert "http" not in policy
     assert "unsafe-eval" not in policy
-    script = next(part for part in policy.split("; ") if part.startswith("script-src"))
-    assert script == "script-src 'self'"
+    rules = dict(part.split(" ", 1) for part in policy.split("; "))
+    assert rules["script-src"] == "'self'"
+    assert rules["frame-ancestors"] == rules["base-uri"] == "'none'"
+    assert rules["form-action"] == rules["connect-src"] == "'self'"
     assert answer.headers["Cache-Control"] == "no-store"
     text = re.sub(r"data:image/png;base64,[\w+/=]*", "", answer.text)
     assert "//" not in text.replace("http://www.w3.org/", "").replace("<!--", "")
