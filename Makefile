@@ -109,4 +109,4 @@ endef
 	$(call install,.venv-parity,--editable . hypothesis pytest "torch==2.13.0")
 
 .venv-bench/.bench: $(built) Makefile $(call stale,.venv-bench)
-	$(call install,.venv-bench,--editable ".[demo,onnx]" onnxruntime psutil "torch==2.13.0")
+	$(call install,.venv-bench,--editable ".[demo$(comma)onnx]" faiss-cpu onnxruntime psutil usearch "torch==2.13.0")

@@ -25,6 +25,7 @@ _ROOMS = (
     "nn",
     "ops",
     "optim",
+    "retrieval",
     "training",
 )
 _INNER = {"onnx": "chainrule.formats.onnx"}

@@ -13,6 +13,7 @@ from chainrule import models as models
 from chainrule import nn as nn
 from chainrule import ops as ops
 from chainrule import optim as optim
+from chainrule import retrieval as retrieval
 from chainrule import training as training
 from chainrule.engine.capture import Graph as Graph
 from chainrule.engine.capture import capture as capture
