@@ -1,0 +1,144 @@
+"""The next generation of an index's files: dead rows left out, vectors changed if wanted."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from chainrule.engine.op import Array
+from chainrule.errors import DataError, expect
+from chainrule.formats.atomic import sync_folder
+from chainrule.retrieval.database import Database, State
+from chainrule.retrieval.layout import DATA, LINE, RECORD, Layout, fields_of_line, row_sum
+from chainrule.retrieval.rowfiles import RowFiles
+
+Transform = Callable[[Array], Array]
+"""Vectors (n, D) float32 to vectors (n, D') of any float type."""
+
+_ROWS = 1024
+
+
+def next_generation(
+    database: Database, old: RowFiles, state: State, dimension: int, transform: Transform | None
+) -> tuple[State, RowFiles]:
+    """Write the living rows, in order, into new files, and switch to these in one commit.
+
+    Whatever stops this before the commit leaves the old files in use, and new ones that the next
+    writer removes.  A row whose sum does not fit keeps a sum that does not: damage stays known.
+    """
+    layout = old.layout._replace(generation=state.generation + 1, dimension=dimension)
+    _unlink(old.folder, layout)
+    new = RowFiles(old.folder, layout, new=True)
+    try:
+        with database.writing():
+            copy = _Copy(database, old, new, transform)
+            for lines in _blocks(database):
+                copy.block(lines)
+            new.sync()
+            sync_folder(old.folder)
+            database.rows("DELETE FROM removed")
+            after = dataclasses.replace(
+                state,
+                generation=layout.generation,
+                count=copy.rows,
+                dimension=dimension,
+                thumbnails=copy.bytes,
+                commits=state.commits + 1,
+            )
+            database.put_state(after)
+    except BaseException:
+        new.close()
+        if database.state().generation != layout.generation:
+            _unlink(old.folder, layout)
+        raise
+    old.close()
+    _unlink(old.folder, old.layout)
+    return after, new
+
+
+class _Copy:
+    """Rows on their way from the old files into the new ones."""
+
+    def __init__(
+        self, database: Database, old: RowFiles, new: RowFiles, transform: Transform | None
+    ) -> None:
+        self._database, self._old, self._new, self._transform = database, old, new, transform
+        self.rows = self.bytes = 0
+
+    def block(self, lines: list[Any]) -> None:
+        """Copy some rows, given as the database has them, and put their new places there."""
+        parts = [self._old.parts(row) for row, *_ in lines]
+        sound = [
+            row_sum(fields_of_line(line), *part) == line[-1]
+            for line, part in zip(lines, parts, strict=True)
+        ]
+        vectors = self._vectors([part[1] for part in parts])
+        places: list[tuple[int, bytes, int]] = []
+        table, classes, thumbnails = bytearray(), bytearray(), bytearray()
+        for at, (line, part) in enumerate(zip(lines, parts, strict=True)):
+            record = np.frombuffer(part[0], RECORD).copy()
+            record["offset"] = self.bytes + len(thumbnails)
+            moved = (record.tobytes(), vectors[at].tobytes(), *part[2:])
+            total = row_sum(fields_of_line(line), *moved) if sound[at] else b"damaged"
+            table, classes, thumbnails = table + moved[0], classes + part[2], thumbnails + part[3]
+            places.append((self.rows + at, total, line[1]))
+        self._put(vectors, bytes(table), bytes(classes), bytes(thumbnails))
+        self._database.many("UPDATE images SET row = ?, sum = ? WHERE serial = ?", places)
+        self.rows += len(lines)
+        self.bytes += len(thumbnails)
+
+    def _put(self, vectors: Array, table: bytes, classes: bytes, thumbnails: bytes) -> None:
+        strides = self._new.layout.strides
+        self._new.write("vectors", vectors.tobytes(), self.rows * strides["vectors"])
+        self._new.write("rows", table, self.rows * strides["rows"])
+        self._new.write("classes", classes, self.rows * strides["classes"])
+        self._new.write("thumbnails", thumbnails, self.bytes)
+
+    def _vectors(self, parts: list[bytes]) -> Array:
+        old, new = self._old.layout, self._new.layout
+        found = np.frombuffer(b"".join(parts), old.stored).reshape(len(parts), old.dimension)
+        if self._transform is None:
+            return found
+        changed = np.asarray(self._transform(found.astype(np.float32)))
+        return stored_vectors(changed, new, len(parts))
+
+
+def stored_vectors(vectors: Any, layout: Layout, rows: int) -> Array:
+    """Check vectors (rows, D) and give them in the type of the file; DataError for others."""
+    array = np.asarray(vectors)
+    shape = (rows, layout.dimension)
+    rule = f"vectors of floats {shape}"
+    fits = array.shape == shape and array.dtype.kind == "f"
+    expect(fits, "index", rule, vectors=array, error=DataError)
+    with np.errstate(over="ignore"):
+        found = np.ascontiguousarray(array, dtype=layout.stored)
+    if not np.isfinite(found).all():
+        row = int(np.flatnonzero(~np.isfinite(found).all(axis=1))[0])
+        raise DataError(f"index: vector {row} has NaN or infinity, or is too large for the file")
+    return found
+
+
+def _blocks(database: Database) -> Iterator[list[Any]]:
+    last = -1
+    while lines := database.rows(f"{LINE} WHERE row > ? ORDER BY row LIMIT {_ROWS}", (last,)):
+        last = lines[-1][0]
+        yield lines
+
+
+def _unlink(folder: Path, layout: Layout) -> None:
+    for name in layout.names.values():
+        with contextlib.suppress(FileNotFoundError):
+            (folder / name).unlink()
+
+
+def drop_other_generations(folder: Path, layout: Layout) -> None:
+    """Remove the files of generations that are not in use: a writer was killed at a switch."""
+    used = set(layout.names.values())
+    for path in folder.iterdir():
+        if DATA.fullmatch(path.name) and path.name not in used:
+            path.unlink()

@@ -1,0 +1,121 @@
+"""The four files of one generation, open to be written: added to, erased in, cut, summed."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from chainrule.errors import DataError
+from chainrule.retrieval.layout import KINDS, RECORD, Layout, read_at, write_at
+from chainrule.retrieval.seals import Sums
+
+_BLOCK = 1 << 20
+
+
+class RowFiles:
+    """The open files of a generation, with the sums of their blocks.
+
+    With `new` they are made, and must not be there.  Raises DataError for a file that is missing
+    or shorter than what was committed, OSError where the disk refuses.
+    """
+
+    def __init__(self, folder: Path, layout: Layout, new: bool = False) -> None:
+        self.folder, self.layout = folder, layout
+        self.sums = {kind: Sums() for kind in KINDS}
+        self._open: dict[str, int] = {}
+        flags = os.O_RDWR | os.O_CLOEXEC | (os.O_CREAT | os.O_EXCL if new else 0)
+        try:
+            for kind, name in layout.names.items():
+                self._open[kind] = os.open(folder / name, flags, 0o600)
+        except FileNotFoundError as error:
+            self.close()
+            text = f"{error.filename}: missing; the index is not whole, build it anew"
+            raise DataError(text) from error
+        except BaseException:
+            self.close()
+            raise
+
+    def write(self, kind: str, data: bytes | memoryview, offset: int) -> None:
+        """Write bytes at a place of one file."""
+        self.sums[kind].touch(offset, offset + len(data))
+        with self._named(kind):
+            write_at(self._open[kind], data, offset)
+
+    def read(self, kind: str, size: int, offset: int) -> bytes:
+        """Read bytes from a place of one file."""
+        return read_at(self._open[kind], size, offset)
+
+    def row(self, kind: str, row: int) -> bytes:
+        """Read the bytes of one row."""
+        stride = self.layout.strides[kind]
+        return self.read(kind, stride, row * stride)
+
+    def thumbnail(self, row: int) -> tuple[int, int]:
+        """Give the place of a row's thumbnail, at most what its file holds: offset and length."""
+        record = np.frombuffer(self.row("rows", row), RECORD)[0]
+        total = os.fstat(self._open["thumbnails"]).st_size
+        offset = min(int(record["offset"]), total)
+        return offset, min(int(record["length"]), total - offset)
+
+    def parts(self, row: int) -> tuple[bytes, bytes, bytes, bytes]:
+        """Read all that the files hold of a row: record, vector, classes, thumbnail."""
+        offset, length = self.thumbnail(row)
+        thumbnail = self.read("thumbnails", length, offset)
+        return self.row("rows", row), self.row("vectors", row), self.row("classes", row), thumbnail
+
+    def erase(self, row: int, offset: int, length: int) -> None:
+        """Write zeros over all that the files hold of a row, its thumbnail too."""
+        for kind, stride in self.layout.strides.items():
+            self.write(kind, bytes(stride), row * stride)
+        for at in range(offset, offset + length, _BLOCK):
+            self.write("thumbnails", bytes(min(_BLOCK, offset + length - at)), at)
+
+    def sync(self) -> None:
+        """Force what was written to the disk."""
+        for kind, descriptor in self._open.items():
+            with self._named(kind):
+                os.fsync(descriptor)
+
+    def cut(self, sizes: Mapping[str, int]) -> None:
+        """Drop what lies behind the committed part: the torn end of a batch that was not.
+
+        Raises DataError for a file that is shorter than that.
+        """
+        for kind, descriptor in self._open.items():
+            found = os.fstat(descriptor).st_size
+            if found < sizes[kind]:
+                raise DataError(
+                    f"{self.folder / self.layout.names[kind]}: cut short, {found:,} bytes where "
+                    f"{sizes[kind]:,} were written; build the index anew"
+                )
+            if found > sizes[kind]:
+                with self._named(kind):
+                    os.ftruncate(descriptor, sizes[kind])
+
+    def summed(self, sizes: Mapping[str, int]) -> dict[str, Sums]:
+        """Give the sums of the committed part of each file, by its name."""
+        for kind, descriptor in self._open.items():
+            self.sums[kind].refresh(descriptor, sizes[kind])
+        return {name: self.sums[kind] for kind, name in self.layout.names.items()}
+
+    def adopt(self, known: Mapping[str, Sums]) -> None:
+        """Take over the sums of a seal that is true, so that only what changes is summed anew."""
+        for kind, name in self.layout.names.items():
+            self.sums[kind] = known.get(name, Sums())
+
+    def close(self) -> None:
+        """Close the files."""
+        while self._open:
+            os.close(self._open.popitem()[1])
+
+    @contextlib.contextmanager
+    def _named(self, kind: str) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            path = str(self.folder / self.layout.names[kind])
+            raise OSError(error.errno, error.strerror or str(error), path) from error
