@@ -19,12 +19,16 @@ except ImportError:  # Windows has no such locks
 _HAS_LOCKS = fcntl is not None
 
 
+class BusyError(DataError):
+    """Another process holds the lock of the index."""
+
+
 @contextlib.contextmanager
 def locked(folder: Path, alone: bool, wait: float = 0.0) -> Iterator[None]:
     """Hold the lock of an index, alone to write, or with others to look at files at rest.
 
-    `wait` is how many seconds to wait for others.  Raises DataError when they are not done by
-    then, where the file is missing, and on systems without such locks.
+    `wait` is how many seconds to wait for others.  Raises BusyError when they are not done by
+    then, DataError where the file is missing and on systems without such locks.
     """
     descriptor = acquire(folder, alone, wait)
     try:
@@ -58,7 +62,7 @@ def _take(descriptor: int, folder: Path, how: int, wait: float) -> None:
             return
         except BlockingIOError as error:
             if time.monotonic() >= end:
-                raise DataError(
+                raise BusyError(
                     f"{folder}: another process writes to this index or verifies it; "
                     "try again when it is done"
                 ) from error

@@ -8,10 +8,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from chainrule.errors import DataError
 from chainrule.retrieval.database import Database, open_database, raw
 from chainrule.retrieval.layout import DATABASE, JOURNAL, read_at
-from chainrule.retrieval.locks import locked
+from chainrule.retrieval.locks import BusyError, locked
 
 _BLOCK = 1 << 24
 
@@ -23,21 +22,23 @@ def open_to_read(folder: Path, wait: float = 30.0) -> tuple[Database, bool]:
     reader may not do that in the index's folder (it might be a read-only mount), so it is done on
     a copy in memory.  While another process writes, this waits for up to `wait` seconds.
     """
-    end = time.monotonic() + wait
+    end, refused = time.monotonic() + wait, 0
     while True:
         try:
             return open_database(folder / DATABASE, timeout=wait), False
         except OSError:
-            # refused where only a writer could help: a journal waits to be rolled back
-            if not (folder / JOURNAL).exists() and time.monotonic() >= end:
+            # refused where only a writer could help: a journal waits to be rolled back, or did
+            refused += not (folder / JOURNAL).exists()
+            if refused > 2:
                 raise
         try:
             with locked(folder, alone=False):
-                return recovered(folder), True
-        except (DataError, OSError):
+                if (folder / JOURNAL).exists():
+                    return recovered(folder), True
+        except BusyError:
             if time.monotonic() >= end:
                 raise
-        time.sleep(0.02)
+            time.sleep(0.02)
 
 
 def recovered(folder: Path) -> Database:
