@@ -186,8 +186,29 @@ def _layout(root: Path, names: list[str]) -> dict[str, str]:
 
 
 def _pictures(folder: Path, left: Counter[str]) -> list[str]:
-    """List a class's pictures by path; each real folder is entered once."""
+    """List a class's pictures by path."""
     found: list[str] = []
+    for path in files_below(folder, left):
+        if os.path.splitext(path)[1].lower() in ENDINGS:
+            found.append(path)
+        else:
+            left["of other endings"] += 1
+    return sorted(found)
+
+
+def files_below(folder: str | os.PathLike[str], left: Counter[str]) -> Iterator[str]:
+    """Give the paths of all files in a folder and what lies deeper; each real folder once.
+
+    Links are followed.  What is left out is counted in `left`: hidden files, what systems leave
+    behind, links in circles or to nowhere, what is no regular file.  Raises DataError for a folder
+    that cannot be listed.
+
+    >>> import tempfile, pathlib
+    >>> root = pathlib.Path(tempfile.mkdtemp())
+    >>> _ = (root / "a.txt").write_text("")
+    >>> [os.path.basename(path) for path in files_below(root, Counter())]
+    ['a.txt']
+    """
     waiting, seen = [os.fspath(folder)], set()
     while waiting:
         here = waiting.pop()
@@ -200,14 +221,11 @@ def _pictures(folder: Path, left: Counter[str]) -> list[str]:
         for entry in _entries(here, left):
             if entry.folder:
                 deeper.append(entry.path)
-            elif os.path.splitext(entry.name)[1].lower() not in ENDINGS:
-                left["of other endings"] += 1
             elif entry.file:
-                found.append(entry.path)
+                yield entry.path
             else:
                 left["no regular files, or links that lead nowhere"] += 1
         waiting += reversed(deeper)
-    return sorted(found)
 
 
 def _agree(parts: dict[str, ImageFolder]) -> None:

@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 from chainrule.engine.op import Array
 from chainrule.errors import ChainruleError, DataError
-from chainrule.lab.paint import image_uri
+from chainrule.inspection.paint import image_uri
 from chainrule.lab.pictures import Pictures
 from chainrule.lab.query import Query
 from chainrule.lab.subjects import MODEL, RUN, Subject

@@ -19,7 +19,7 @@ from chainrule.data.transforms import stacked
 from chainrule.engine.op import Array
 from chainrule.engine.random import Generator
 from chainrule.errors import ChainruleError, DataError
-from chainrule.lab.paint import uri
+from chainrule.inspection.paint import uri
 from chainrule.lab.pipes import in_words
 from chainrule.lab.runs import Run, stamp
 from chainrule.training.config import TrainConfig

@@ -16,7 +16,7 @@ from chainrule.inspection.circuits.signs import number
 from chainrule.inspection.circuits.terms import Made, Step, Terms
 from chainrule.lab.followed import Followed
 from chainrule.lab.network_tiles import Form, Spot, maps, spot_of
-from chainrule.lab.paint import grey, signed
+from chainrule.inspection.paint import grey, signed
 
 DIGITS = 6
 """Digits of sums; cells of a window have fewer."""

@@ -10,7 +10,7 @@ import numpy as np
 
 from chainrule.engine.op import Array
 from chainrule.inspection.circuits.places import Index
-from chainrule.lab.paint import grey, signed, uri
+from chainrule.inspection.paint import grey, signed, uri
 
 A_PAGE = 64
 """Maps, filters or numbers that are shown at once."""

@@ -12,7 +12,7 @@ import numpy as np
 from chainrule.data.dataset import Dataset, ImageData, Task
 from chainrule.data.images import Ink, frame_digit, read_image
 from chainrule.data.loader import DataLoader
-from chainrule.data.pictures import WHITE, read_picture
+from chainrule.data.pictures import WHITE, Mode, read_picture
 from chainrule.data.prefetch import suggested_workers
 from chainrule.data.sources import FRAMES, load_dataset
 from chainrule.data.transforms import Compose, Grayscale, Normalize
@@ -50,17 +50,38 @@ class Member:
 
     def pixels(self, path: _Path, ink: Ink = "auto") -> Array:
         """Read a picture as the run's data are: (1, C, H, W); see `Predictor.pixels`."""
-        config = self.config
-        frame = FRAMES.get(config.train.data)
-        if frame is None:
-            grey = config.in_channels == 1 and not any(
-                isinstance(part, Grayscale) for part in config.transforms.transforms
-            )
-            picture = _in_depth(read_picture(path, "L" if grey else "RGB"), config.transforms)
-            if config.frame is not None:
-                picture = framed(picture, config.frame)
-            return picture[np.newaxis]
-        digit = frame_digit(read_image(path), frame.size, frame.box, ink, str(path))
+        if FRAMES.get(self.config.train.data) is None:
+            return self.adapted(read_picture(path, self.mode))
+        return self._digit(read_image(path), ink, str(path))
+
+    @property
+    def mode(self) -> Mode:
+        """How the run reads pictures: grey, "L", or in colour, "RGB"."""
+        grey = self.config.in_channels == 1 and not any(
+            isinstance(part, Grayscale) for part in self.config.transforms.transforms
+        )
+        return "L" if grey else "RGB"
+
+    def adapted(self, picture: Array, ink: Ink = "auto", name: str = "picture") -> Array:
+        """Bring a picture's pixels, as `read_picture` gives them, to the run's form: (1, C, H, W).
+
+        Channels, depth and frame become those of the run's images.  Raises DataError for a picture
+        of digits without any ink.
+        """
+        c = 1 if self.mode == "L" else 3
+        if len(picture) != c:
+            picture = picture.repeat(3, axis=0) if c == 3 else Grayscale()(picture)
+        if FRAMES.get(self.config.train.data) is not None:
+            scaled = picture[0] * (255.0 / WHITE[picture.dtype])
+            return self._digit(np.rint(scaled).astype(np.uint8), ink, name)
+        picture = _in_depth(picture, self.config.transforms)
+        if self.config.frame is not None:
+            picture = framed(picture, self.config.frame)
+        return picture[np.newaxis]
+
+    def _digit(self, grey: Array, ink: Ink, name: str) -> Array:
+        frame = FRAMES[self.config.train.data]
+        digit = frame_digit(grey, frame.size, frame.box, ink, name)
         scaled = np.multiply(digit, frame.white / 255.0, dtype=np.float32)
         return np.asarray(scaled[np.newaxis, np.newaxis])
 

@@ -33,7 +33,7 @@ from chainrule.lab.network_numbers import (
     strongest,
 )
 from chainrule.lab.network_tiles import A_PAGE, Form, Spot, large, maps, place_of
-from chainrule.lab.paint import image_uri
+from chainrule.inspection.paint import image_uri
 from chainrule.lab.query import Query, link
 from chainrule.lab.subjects import Subject
 from chainrule.lab.workshop import workshop
