@@ -22,14 +22,14 @@ def modes_csv(evaluation: Evaluation) -> str:
     >>> given = [(slice(0, 2), np.array([[0.9, 0.2], [0.8, 0.7]]))]
     >>> found = evaluate(lambda mode: given, [0, 1], [0, 1], modes=["off"], places=[1])
     >>> print(modes_csv(found).splitlines()[0])
-    mode,queries,without,map,low,high,macro_map,ap@1,p@1,recall@1,acc@1,mv@1,first,found
+    mode,queries,without,map,map_low,map_high,macro_map,ap@1,p@1,recall@1,acc@1,mv@1,first,found
     >>> print(modes_csv(found).splitlines()[1])
     off,2,0,0.750000,0.500000,1.000000,0.750000,0.500000,0.500000,0.500000,0.500000,0.500000,1.500000,1.000000
     """
     lines, header = [], list[str]()
     for mode, scores in evaluation.scores.items():
         others = {name: value for name, value in scores.means.items() if name != "ap"}
-        header = ["mode", "queries", "without", "map", "low", "high", "macro_map", *others]
+        header = ["mode", "queries", "without", "map", "map_low", "map_high", "macro_map", *others]
         values = (scores.means["ap"], *scores.interval, scores.macro["ap"], *others.values())
         counts = str(scores.queries), str(scores.without)
         lines.append([mode, *counts, *_numbers(values)])
@@ -37,7 +37,15 @@ def modes_csv(evaluation: Evaluation) -> str:
 
 
 def classes_csv(evaluation: Evaluation, classes: Sequence[str]) -> str:
-    """Write the means of each class in each mode, with the number of its queries."""
+    """Write the means of each class in each mode, with the number of its queries.
+
+    >>> import numpy as np
+    >>> from chainrule.retrieval.evaluation import evaluate
+    >>> given = [(slice(0, 1), np.array([[0.9, 0.2]]))]
+    >>> found = evaluate(lambda mode: given, [0], [0, 1], modes=["off"], places=[1])
+    >>> print(classes_csv(found, ["cat", "dog"]).splitlines()[2])  # no query is a dog
+    off,dog,0,,,,,,,,
+    """
     expect(
         len(classes) == evaluation.classes,
         "classes_csv",
@@ -60,6 +68,12 @@ def queries_csv(
     """Write each query's class, what it was taken for, and its average precision in each mode.
 
     A query is named by its number, or by what `ids` (Q,) call it.
+
+    >>> from chainrule.retrieval.evaluation import evaluate
+    >>> given = [(slice(0, 1), np.array([[0.9, 0.2]]))]
+    >>> found = evaluate(lambda mode: given, [1], [0, 1], predicted=[0], modes=["off"])
+    >>> print(queries_csv(found, ["cat", "dog"]).splitlines()[1].rpartition(",")[0])
+    0,dog,cat,1,0.500000
     """
     e = evaluation
     columns = [ranking.ap for ranking in e.rankings.values()]

@@ -48,6 +48,11 @@ def choose(evaluation: Evaluation, count: int, seed: int = 0) -> list[int]:
     """Draw queries by chance, a class after the other: nobody picks what looks well.
 
     Only those are drawn whose class is known and has a relevant row.
+
+    >>> from chainrule.retrieval.evaluation import evaluate
+    >>> given = [(slice(0, 3), np.array([[0.9, 0.2], [0.8, 0.7], [0.1, 0.3]]))]
+    >>> sorted(choose(evaluate(lambda mode: given, [0, 1, -1], [0, 1]), 5))  # one is not known
+    [0, 1]
     """
     counted = (evaluation.labels >= 0) & ~np.isnan(evaluation.rankings[_WITHOUT].ap)
     shuffled = np.random.RandomState(seed).permutation(np.flatnonzero(counted))
@@ -69,6 +74,12 @@ def examples_png(evaluation: Evaluation, classes: Sequence[str], examples: Examp
 
     Raises ShapeError where there is nothing to draw, LabelError for a query that is not there,
     DataError where matplotlib is missing.
+
+    >>> from chainrule.retrieval.evaluation import evaluate
+    >>> found = evaluate(lambda mode: [(slice(0, 1), np.array([[0.9, 0.2]]))], [0], [0, 1])
+    >>> black = Examples(*[lambda number: np.zeros((1, 8, 8), np.uint8)] * 2)
+    >>> examples_png(found, ["cat", "dog"], black)[1:4]
+    b'PNG'
     """
     e = evaluation
     given = examples.chosen
