@@ -94,7 +94,7 @@ def per_class_csv(table: ClassTable, classes: Sequence[str]) -> str:
     _check_names("per_class_csv", table.support, classes)
     shares = zip(table.precision, table.recall, table.f1, strict=True)
     rows = (
-        [_guarded(name), *(_number(value, 6) for value in values), str(int(support))]
+        [guarded(name), *(_number(value, 6) for value in values), str(int(support))]
         for name, values, support in zip(classes, shares, table.support, strict=True)
     )
     return csv_text(["class", "precision", "recall", "f1", "support"], rows)
@@ -130,13 +130,17 @@ def _check_names(name: str, values: Array, classes: Sequence[str]) -> None:
 
 
 def _square(classes: Sequence[str], rows: Iterable[list[str]]) -> str:
-    names = [_guarded(name) for name in classes]
+    names = [guarded(name) for name in classes]
     lines = ([name, *row] for name, row in zip(names, rows, strict=True))
     return csv_text(["true/predicted", *names], lines)
 
 
-def _guarded(name: str) -> str:
-    """Put an apostrophe before what a spreadsheet would compute."""
+def guarded(name: str) -> str:
+    """Put an apostrophe before what a spreadsheet would compute.
+
+    >>> guarded("=1+1"), guarded("-3.5"), guarded("cat")
+    ("'=1+1", '-3.5', 'cat')
+    """
     if not name or name[0] not in _FORMULA:
         return name
     try:
