@@ -106,7 +106,9 @@ def search(scoring: Scoring, k: int, first: int = 0) -> tuple[Array, Array]:
 
     Looks at the rows from `first` on.
     """
-    pools = [Survivors(scoring, k) for _ in range(_helpers(scoring, first))] if k else []
+    if not k or not scoring.count:
+        return np.zeros(0, np.int64), np.zeros(0, np.int64)
+    pools = [Survivors(scoring, k) for _ in range(_helpers(scoring, first))]
     turns = count()
     run_all([partial(_look, scoring, pool, first, turns) for pool in pools], most=len(pools))
     everything = Survivors(scoring, k)

@@ -50,8 +50,6 @@ class Survivors:
         width = scores.shape[1]
         if not self.begun and width > self.k:
             self._begin(scores)
-        if self.scoring.count == 1 and not scores.max(initial=-np.inf) >= self.bars[0]:
-            return  # the most frequent case of a single query, NaN included only by the next line
         places = np.flatnonzero(scores >= self.bars[:, None])
         if len(places):
             queries, columns = np.divmod(places, width)
