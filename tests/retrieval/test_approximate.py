@@ -166,7 +166,7 @@ def test_the_graph_of_float16_rows_and_its_progress() -> None:
 
 def test_refusals(graph: Graph, tmp_path: Path) -> None:
     query = asked(SHELF, 2)
-    with pytest.raises(DataError, match="at most 3000 rows covered, by a graph of 2500; .* 2501"):
+    with pytest.raises(DataError, match=r"at most 3000 rows covered, by a graph of 2500; .* 2501"):
         nearest_approximate(query, SHELF, graph, 2501, 3)
     with pytest.raises(DataError, match="a graph of the shelf's width"):
         nearest_approximate(query, SHELF, Graph.build(np.eye(4)), 4, 3)
