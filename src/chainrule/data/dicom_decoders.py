@@ -103,10 +103,11 @@ class Compressed:
 
     def _decoded(self, data: bytes, stream: streams.Stream | None) -> tuple[Array, str]:
         """Decode by the first of the decoders that can."""
+        bits = stream.bits if stream else self._layout.stored
         for decoder in self._decoders:
             try:
                 if decoder == "gdcm":
-                    return attempt(self._name, "", lambda: self._by_gdcm(data))
+                    return attempt(self._name, "", lambda: self._by_gdcm(data, bits))
                 return attempt(self._name, "", lambda one=decoder: self._by(one, data, stream))  # type: ignore[misc]
             except DataError:
                 continue
@@ -141,16 +142,12 @@ class Compressed:
             photometric = "RGB" if layout.samples == 3 else photometric
         return np.ascontiguousarray(pixels), photometric
 
-    def _by_gdcm(self, data: bytes) -> tuple[Array, str]:
+    def _by_gdcm(self, data: bytes, bits: int) -> tuple[Array, str]:
         layout = self._layout
-        whole = _gdcm(streams.lossless(data), layout)
-        size, rest = divmod(len(whole), layout.values)
-        if rest or size not in (1, 2) or size * 8 > max(8, layout.allocated):
+        whole, size = _gdcm(streams.lossless(data), layout, bits), 1 if bits <= 8 else 2
+        if len(whole) != layout.values * size:
             raise streams.Damaged("its pixels have another size than its header says")
-        flat = np.frombuffer(whole, f"<u{size}")
-        if size == 1 or layout.allocated > 16:
-            flat = flat.astype(layout.dtype)
-        flat = flat.astype(layout.dtype, copy=False) if flat.dtype != layout.dtype else flat
+        flat = np.frombuffer(whole, f"<u{size}").astype(layout.dtype)  # the same bits
         return settled(arranged(flat, layout, False), layout), layout.photometric
 
 
@@ -166,8 +163,8 @@ def syntax_name(syntax: str, name: str) -> str:
     return str(known.UID_dictionary[syntax][0])
 
 
-def _gdcm(data: bytes, layout: Layout) -> bytes:
-    """Decode lossless JPEG by GDCM: the bytes of the values, or Damaged."""
+def _gdcm(data: bytes, layout: Layout, bits: int) -> bytes:
+    """Decode lossless JPEG of so many bits by GDCM: the bytes of the values, or Damaged."""
     gdcm: Any = importlib.import_module("gdcm")
     for silent in (gdcm.Trace.WarningOff, gdcm.Trace.DebugOff, gdcm.Trace.ErrorOff):
         silent()
@@ -180,13 +177,11 @@ def _gdcm(data: bytes, layout: Layout) -> bytes:
     codec = gdcm.JPEGCodec()
     codec.SetNumberOfDimensions(2)
     codec.SetDimensions((layout.columns, layout.rows, 1))
-    codec.SetPixelFormat(
-        gdcm.PixelFormat(
-            layout.samples, layout.allocated, layout.stored, layout.stored - 1, int(layout.signed)
-        )
-    )
-    kind = gdcm.PhotometricInterpretation.GetPIType(layout.photometric)
-    codec.SetPhotometricInterpretation(gdcm.PhotometricInterpretation(kind))
+    kinds = gdcm.PhotometricInterpretation  # as these two nothing is converted
+    kind = kinds(kinds.RGB if layout.samples == 3 else kinds.MONOCHROME2)
+    codec.SetPhotometricInterpretation(kind)  # before the format: else GDCM ends the program
+    room = 8 if bits <= 8 else 16
+    codec.SetPixelFormat(gdcm.PixelFormat(layout.samples, room, bits, bits - 1, 0))
     # the image's own `GetBuffer` gives memory that was never written where decoding fails
     values = out.GetByteValue() if codec.Decode(element, out) else None
     if values is None:

@@ -120,5 +120,7 @@ def attempt(name: str, reason: str, work: Callable[[], Result]) -> Result:
             known: DataError | None = error
         except Exception:  # anything at all, for damaged files
             known = None
-    # out of the handler, so that nothing is chained to it
-    raise known or DataError(f"{name}: {reason}")
+    # out of the handler, and without what was being handled: a traceback would show its text
+    told = known or DataError(f"{name}: {reason}")
+    told.__cause__ = told.__context__ = None
+    raise told

@@ -117,7 +117,7 @@ def _descriptor(dataset: Any, keyword: str, name: str) -> tuple[int, int, int]:
 def _table(item: Any, layout: Layout, name: str) -> tuple[Table, int]:
     """Read a table of a modality or of a window, and the bits of its entries."""
     count, first, bits = _descriptor(item, "LUTDescriptor", name)
-    entries = _entries(item.get("LUTData"), layout, count, name)
+    entries = _entries(item.get("LUTData"), layout, count, bits, name)
     return Table(first, entries.astype(np.float64)), bits
 
 
@@ -130,17 +130,17 @@ def _channel(dataset: Any, channel: str, layout: Layout, name: str) -> Table:
         data = dataset.get(f"Segmented{keyword}Data")
         entries = _segmented(data, layout, count, bits, name)
     else:
-        entries = _entries(plain, layout, count, name)
+        entries = _entries(plain, layout, count, bits, name)
         bits = 8 * entries.dtype.itemsize  # what is kept counts, as 16 may be said of bytes
     return Table(first, np.minimum(entries / (2.0 ** (8 if bits <= 8 else 16) - 1), 1.0))
 
 
-def _entries(data: Any, layout: Layout, count: int, name: str) -> Array:
+def _entries(data: Any, layout: Layout, count: int, bits: int, name: str) -> Array:
     """Read a table's entries: words, or bytes where there are only so many; uint16 or uint8."""
     if isinstance(data, bytes):
         if len(data) >= 2 * count:
             return _words(data[: 2 * count], layout)
-        if len(data) in (count, count + count % 2):
+        if len(data) in (count, count + (count % 2 if bits <= 8 else 0)):
             return _octets(data, layout)[:count]
     elif data is not None and not isinstance(data, str):
         found = np.atleast_1d(np.asarray(data, np.int64)) & 0xFFFF

@@ -95,7 +95,8 @@ class Table:
     def of(self, values: Array) -> Array:
         """Look every value up, the whole part of it."""
         last = len(self.entries) - 1
-        places = np.clip(np.nan_to_num(np.floor(values)) - self.first, 0, last)
+        whole = np.nan_to_num(np.floor(values.astype(np.float64)))
+        places = np.clip(whole - self.first, 0, last)
         return np.asarray(self.entries[places.astype(np.int64)])
 
 
