@@ -5,6 +5,8 @@ from chainrule.data.addresses import DOWNLOADS
 from chainrule.data.arrays import load_arrays
 from chainrule.data.cifar import load_cifar10, load_cifar100
 from chainrule.data.dataset import ArrayDataset, Dataset, ImageData, check_finite, check_labels
+from chainrule.data.dicom import DICOM_ENDINGS, DicomFile, is_dicom
+from chainrule.data.dicom_values import Window
 from chainrule.data.digits import load_digits
 from chainrule.data.download import download
 from chainrule.data.folder import ImageFolder, load_folder
@@ -33,6 +35,7 @@ from chainrule.data.splits import split
 from chainrule.data.subsets import ConcatDataset, Subset, random_split
 
 __all__ = [
+    "DICOM_ENDINGS",
     "DOWNLOADS",
     "FRAMES",
     "ArrayDataset",
@@ -41,6 +44,7 @@ __all__ = [
     "ConcatDataset",
     "DataLoader",
     "Dataset",
+    "DicomFile",
     "Frame",
     "Hdf5Dataset",
     "ImageData",
@@ -54,11 +58,13 @@ __all__ = [
     "SubsetRandomSampler",
     "TarDataset",
     "WeightedRandomSampler",
+    "Window",
     "check_finite",
     "check_labels",
     "download",
     "frame_digit",
     "image_data",
+    "is_dicom",
     "list_datasets",
     "load_arrays",
     "load_cifar10",
