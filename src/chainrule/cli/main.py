@@ -29,6 +29,8 @@ COMMANDS = {
     "export": "Write a network as ONNX, for any size of the batch.",
     "circuit": "Compute an expression and its gradients, step by step, and draw it.",
     "regions": "Count and draw the linear regions of a small network of two inputs.",
+    "index": "Make an index of images by a network's features: build, add, evaluate, ...",
+    "search": "Find the images of an index that are most like a picture.",
     "lab": "Show networks in the browser: circuits, layers, pixels, training, what they look at.",
     "race": "Race SGD, momentum, Nesterov, Adagrad, Adadelta, RMSprop and Adam over a surface.",
     "gradcheck": "Compare backward with centred differences, in float64.",
@@ -75,6 +77,8 @@ class _Commands(TyperGroup):
         if stub is None or name is None:
             return name, stub, rest
         module = importlib.import_module(f"chainrule.cli.{name}")
+        if hasattr(module, "app"):  # a command with commands of its own
+            return name, typer.main.get_command(module.app), rest
         own = getattr(module, "Command", None)  # where a command reads its arguments its own way
         return name, _command(name, getattr(module, name), own), rest
 

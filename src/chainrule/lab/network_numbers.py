@@ -14,9 +14,9 @@ from chainrule.inspection.circuits.gates import Gate, Wire
 from chainrule.inspection.circuits.places import Index
 from chainrule.inspection.circuits.signs import number
 from chainrule.inspection.circuits.terms import Made, Step, Terms
+from chainrule.inspection.paint import grey, signed
 from chainrule.lab.followed import Followed
 from chainrule.lab.network_tiles import Form, Spot, maps, spot_of
-from chainrule.inspection.paint import grey, signed
 
 DIGITS = 6
 """Digits of sums; cells of a window have fewer."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +24,18 @@ _ROWS = 1024
 
 
 def next_generation(
-    database: Database, old: RowFiles, state: State, dimension: int, transform: Transform | None
+    database: Database,
+    old: RowFiles,
+    state: State,
+    dimension: int,
+    transform: Transform | None,
+    notes: Sequence[tuple[str, str]] = (),
 ) -> tuple[State, RowFiles]:
     """Write the living rows, in order, into new files, and switch to these in one commit.
 
     Whatever stops this before the commit leaves the old files in use, and new ones that the next
-    writer removes.  A row whose sum does not fit keeps a sum that does not: damage stays known.
+    writer removes.  `notes`, names with texts of JSON, change in the same commit.  A row whose sum
+    does not fit keeps a sum that does not: damage stays known.
     """
     layout = old.layout._replace(generation=state.generation + 1, dimension=dimension)
     _unlink(old.folder, layout)
@@ -50,6 +56,7 @@ def next_generation(
                 thumbnails=copy.bytes,
                 commits=state.commits + 1,
             )
+            database.many("INSERT OR REPLACE INTO notes VALUES (?, ?)", notes)
             database.put_state(after)
     except BaseException:
         new.close()

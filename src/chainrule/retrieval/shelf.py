@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple, cast, get_args
 
 import numpy as np
 
@@ -11,6 +11,18 @@ from chainrule.errors import DataError, KindError, expect, failure
 
 Mode = Literal["off", "soft", "hard"]
 MODES: tuple[str, ...] = get_args(Mode)
+
+
+def checked_mode(asked: str, mode: str) -> Mode:
+    """Give a mode that exists; KindError for any other word.
+
+    >>> checked_mode("search", "soft")
+    'soft'
+    """
+    if mode not in MODES:
+        raise failure(asked, f"a mode out of {', '.join(MODES)}", error=KindError, mode=mode)
+    return cast(Mode, mode)
+
 
 LENGTH = 1e-2
 """How far from 1 the length of a query may be: float16 rows are within a tenth of that."""

@@ -9,7 +9,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -267,8 +267,10 @@ class Writer:
         if dead * 4 > self._state.count:
             self._next(None, self._state.dimension)
 
-    def rewrite(self, transform: Transform, dimension: int) -> None:
-        """Replace all vectors by what `transform` makes of them, in one commit.
+    def rewrite(
+        self, transform: Transform, dimension: int, notes: Mapping[str, Any] | None = None
+    ) -> None:
+        """Replace all vectors by what `transform` makes of them, with `notes`, in one commit.
 
         It gets blocks (n, D) float32 and gives (n, `dimension`).  Dead rows are left out, the
         settings that a reader sees have the new dimension, and files that were made of the rows
@@ -278,14 +280,20 @@ class Writer:
         expect(1 <= dimension <= 1 << 20, "rewrite", rule, dimension=dimension, error=DataError)
         self._change(("UPDATE files SET size = -1 WHERE derived", ()))
         self._finish_removal()
-        self._next(transform, dimension)
+        texts = [(name, _as_json(name, value)) for name, value in (notes or {}).items()]
+        self._next(transform, dimension, texts)
         self.seal()
 
-    def _next(self, transform: Transform | None, dimension: int) -> None:
+    def _next(
+        self,
+        transform: Transform | None,
+        dimension: int,
+        notes: Sequence[tuple[str, str]] = (),
+    ) -> None:
         files = self._rows
         try:
             self._state, self._files = next_generation(
-                self._db, files, self._state, dimension, transform
+                self._db, files, self._state, dimension, transform, notes
             )
         except BaseException:
             with contextlib.suppress(OSError, DataError):
@@ -297,12 +305,7 @@ class Writer:
 
     def note(self, name: str, value: Any) -> None:
         """Keep a value that JSON can hold under a name; it takes the place of an older one."""
-        try:
-            text = json.dumps(value, allow_nan=False)
-        except (TypeError, ValueError, RecursionError) as error:
-            raise DataError(
-                f"note {name!r}: expected a value that JSON can hold; {error}"
-            ) from error
+        text = _as_json(name, value)
         self._change(("INSERT OR REPLACE INTO notes VALUES (?, ?)", (name, text)))
 
     def skip(self, source: str, reason: str) -> None:
@@ -358,6 +361,13 @@ class Writer:
         pause = max(_SEAL_EVERY, _SEAL_SHARE * self._seal_took)
         if time.monotonic() - self._seal_at >= pause:
             self.seal()
+
+
+def _as_json(name: str, value: Any) -> str:
+    try:
+        return json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise DataError(f"note {name!r}: expected a value that JSON can hold; {error}") from error
 
 
 def _copied(content: bytes | os.PathLike[str], path: Path) -> tuple[int, str]:

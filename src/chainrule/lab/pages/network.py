@@ -13,6 +13,7 @@ from chainrule.engine.op import Array
 from chainrule.errors import ChainruleError, DataError
 from chainrule.inspection.circuits.signs import number
 from chainrule.inspection.circuits.svg import Anchor, svg_of
+from chainrule.inspection.paint import image_uri
 from chainrule.lab.choosing import choose
 from chainrule.lab.followed import Answer, Followed, Layer, followed
 from chainrule.lab.network_layers import (
@@ -33,7 +34,6 @@ from chainrule.lab.network_numbers import (
     strongest,
 )
 from chainrule.lab.network_tiles import A_PAGE, Form, Spot, large, maps, place_of
-from chainrule.inspection.paint import image_uri
 from chainrule.lab.query import Query, link
 from chainrule.lab.subjects import Subject
 from chainrule.lab.workshop import workshop

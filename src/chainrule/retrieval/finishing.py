@@ -1,0 +1,131 @@
+"""What is made of an index once its images are in: whitening, calibration, the graph."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from chainrule.data.perceptual import hamming
+from chainrule.engine.op import Array
+from chainrule.errors import DataError
+from chainrule.retrieval.approximate import Graph, recall_at
+from chainrule.retrieval.index import (
+    CALIBRATION,
+    GRAPH,
+    WHITENING,
+    Index,
+    file_sum,
+    shelf_of,
+    to_note,
+)
+from chainrule.retrieval.outliers import Calibration
+from chainrule.retrieval.ranking import nearest
+from chainrule.retrieval.shelf import Query
+from chainrule.retrieval.store import Snapshot
+from chainrule.retrieval.whitening import Whitening
+from chainrule.retrieval.writing import Writer
+
+GRAPH_FROM = 200_000
+"""Images from which a graph is made where nobody said whether: below, exact search takes
+milliseconds."""
+
+GRAPH_FILE = "graph.usearch"
+ALIKE = 6
+"""Bits of the perceptual hash in which near-duplicates may differ."""
+
+_SAMPLE = 2_000  # images by which an index's own distances are known
+_BESIDE = 16  # neighbours among which one that is no near-duplicate is looked for
+_TAIL = 0.1  # of the images may lie outside the graph, to be searched exactly, before a new one
+_BLOCK = 8192
+
+Say = Callable[[str], None]
+
+
+def finish(writer: Writer, say: Say | None = None) -> None:
+    """Whiten the features if that was asked for, calibrate, make the graph; what is done stays.
+
+    `say` is told of each step, in a line.  All steps may be cut off and are made up for by the next
+    writer; the index answers at every moment.
+    """
+    said: Say = say or (lambda text: None)
+    index = Index(writer.folder)
+    settings = index.settings
+    if settings.whiten and index.snapshot.note(WHITENING) is None:
+        _whiten(writer, index, settings.whiten, said)
+    snapshot = index.snapshot
+    if snapshot.note(CALIBRATION, {}).get("kind") != "held-out":
+        distances = own_distances(snapshot)
+        if len(distances):
+            writer.note(CALIBRATION, Calibration.of(distances).to_dict())
+    _graph(writer, index, said)
+
+
+def blocks(snapshot: Snapshot) -> Iterator[Array]:
+    """Give the features that are there, block by block: (n, D) float32."""
+    for begin in range(0, snapshot.count, _BLOCK):
+        part = slice(begin, begin + _BLOCK)
+        yield np.asarray(snapshot.matrix[part][snapshot.alive[part]], np.float32)
+
+
+def _whiten(writer: Writer, index: Index, components: int, say: Say) -> None:
+    snapshot = index.snapshot
+    if np.count_nonzero(snapshot.alive) <= components:
+        say(
+            f"not whitened yet: {components} components need more than {components} images; "
+            "index add goes on with it"
+        )
+        return
+    try:
+        whitening = Whitening.fit(blocks(snapshot), components)
+    except DataError as error:  # too few directions, as of a network that says the same of all
+        say(f"not whitened: {error}")
+        return
+    writer.rewrite(whitening, components, {WHITENING: to_note(whitening)})
+    say(f"whitened: {components} principal components of {snapshot.matrix.shape[1]} features")
+
+
+def own_distances(snapshot: Snapshot, seed: int = 0) -> Array:
+    """Give distances of images to their nearest in the index: (n,) of a sample, in no order.
+
+    An image's own patient does not count, and its near-duplicates by their looks do not: a new
+    image has none of these in the index.
+    """
+    alive = np.flatnonzero(snapshot.alive)
+    rows = np.sort(np.random.RandomState(seed).permutation(alive)[:_SAMPLE])
+    if len(alive) < 2:
+        return np.zeros(0)
+    vectors = np.asarray(snapshot.matrix[rows], np.float32)
+    found = nearest(Query(vectors, None, snapshot.groups[rows]), shelf_of(snapshot), _BESIDE, "off")
+    there = found.rows >= 0
+    others = np.where(there, found.rows, 0)
+    fresh = there & (others != rows[:, np.newaxis])
+    looks = snapshot.phashes
+    alike = hamming(looks[others], looks[rows][:, np.newaxis]) <= ALIKE
+    fresh &= ~(alike & (looks[rows] != 0)[:, np.newaxis])
+    best = fresh.argmax(axis=1)
+    one = np.arange(len(rows))
+    distances: Array = (1.0 - found.cosines[one, best].astype(np.float64))[fresh.any(axis=1)]
+    return distances
+
+
+def _graph(writer: Writer, index: Index, say: Say) -> None:
+    settings, snapshot = index.settings, index.snapshot
+    least = settings.ann_threshold if settings.ann_threshold else GRAPH_FROM
+    if not settings.ann or snapshot.count < max(1, least if not settings.extra.get("graph") else 1):
+        return
+    note: dict[str, Any] | None = snapshot.note(GRAPH)
+    current = note is not None and note["generation"] == snapshot.generation
+    if note is not None and current and GRAPH_FILE in snapshot.files():
+        outside = snapshot.count - int(note["covered"])
+        if outside <= _TAIL * snapshot.count:
+            return
+    shelf = shelf_of(snapshot)
+    graph = Graph.build(shelf.matrix)
+    content = graph.to_bytes()
+    writer.put_file(GRAPH_FILE, content)
+    recall = recall_at(graph, shelf, snapshot.count) if len(index) > 1 else 1.0
+    about = {"file": GRAPH_FILE, "generation": snapshot.generation, "covered": snapshot.count}
+    writer.note(GRAPH, {**about, "recall": recall, "sum": file_sum(content)})
+    say(f"graph of {snapshot.count:,} images: it finds {100 * recall:.1f} % of the nearest 10")

@@ -1,0 +1,391 @@
+"""An index on the disk, open for questions: a picture in, the most similar images out."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import threading
+from base64 import b64decode, b64encode
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from chainrule.data.dicom_values import Window
+from chainrule.engine.op import Array
+from chainrule.errors import DataError, failure
+from chainrule.ops.arguments import integer
+from chainrule.retrieval.answers import Answer, Hit, Outlier
+from chainrule.retrieval.approximate import Graph, nearest_approximate
+from chainrule.retrieval.asking import Question, Region, frame_of, mixed
+from chainrule.retrieval.items import Picture, Reading
+from chainrule.retrieval.layout import KEY
+from chainrule.retrieval.likeness import likeness
+from chainrule.retrieval.network import MODEL, RunNetwork
+from chainrule.retrieval.outliers import Calibration
+from chainrule.retrieval.privacy import Hasher
+from chainrule.retrieval.ranking import nearest
+from chainrule.retrieval.settings import read_settings
+from chainrule.retrieval.shelf import Found, Mode, Query, Shelf, checked_mode
+from chainrule.retrieval.store import Snapshot
+from chainrule.retrieval.thumbnails import opened
+from chainrule.retrieval.whitening import Whitening
+
+CALIBRATION, WHITENING, GRAPH = "calibration", "whitening", "graph"
+"""Names of notes in an index."""
+
+RATE = 0.01
+"""The share of ordinary queries that may be called unlike the index, if nothing else is said."""
+
+
+class Index:
+    """An index that `chainrule index build` made, open for questions.
+
+    Several threads may ask at once, and a writer may add and remove meanwhile: each question is
+    answered from the images that are there when it comes.
+
+    Raises DataError for a folder that is none, or a damaged one.
+
+    >>> Index("absent")
+    Traceback (most recent call last):
+    chainrule.errors.DataError: absent: no index is there (no index.json); make one with \
+chainrule index build
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        self.settings = read_settings(self.path)
+        self._lock = threading.Lock()
+        self._network: RunNetwork | None = None
+        self._snapshot = Snapshot(self.path)
+        self._graphs: dict[str, Graph] = {}
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The names of the classes that the network knows."""
+        return self.settings.classes
+
+    @property
+    def network(self) -> RunNetwork:
+        """The index's network, loaded when it is first asked for."""
+        with self._lock:
+            if self._network is None:
+                layer = self.settings.layer or None
+                self._network = RunNetwork(self.path / MODEL, layer)
+            return self._network
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """The images that are there now."""
+        with self._lock:
+            if self._snapshot.stale():
+                self._snapshot = Snapshot(self.path)
+            return self._snapshot
+
+    def __len__(self) -> int:
+        return int(np.count_nonzero(self.snapshot.alive))
+
+    @property
+    def hasher(self) -> Hasher | None:
+        """What hashes patients and paths; None where the key was taken out of the index."""
+        try:
+            return Hasher((self.path / KEY).read_bytes())
+        except FileNotFoundError:
+            return None
+
+    def reading(self, window: Window | None = None) -> Reading:
+        """Say how this index reads files."""
+        told = self.settings.window
+        return Reading(
+            mode=self.network.member.mode,
+            window=window or (Window.parse(told) if told else None),
+            tags=self.settings.keep_tags,
+            secondary=True,
+            group=self.settings.groups,
+        )
+
+    def ask(
+        self,
+        source: Any = None,
+        *,
+        region: Region | None = None,
+        like: Sequence[str] = (),
+        frame: int | None = None,
+        window: Window | None = None,
+    ) -> Question:
+        """Make a question of a picture, a part of it, or images of the index, or of all of these.
+
+        `source` is a path, the bytes of a file (a picture or DICOM), or pixels (C, H, W).  Of a
+        `region` only what is in it counts.  `like` are ids of images in the index: what is asked
+        for is then the middle between them and the picture.  Of a file with several frames `frame`
+        is taken, else the middle one; `window` shows DICOM's grey values.
+
+        Raises DataError for what cannot be read, an id that is not there, nothing at all.
+        """
+        ids = tuple(like)
+        if source is None and not ids:
+            raise DataError("search: expected a picture, or images of the index (--like ID)")
+        if source is None:
+            vectors, p, groups = self._stored(ids)
+            v, q = mixed(vectors, p, [1.0] * len(ids))
+            shared = int(groups[0]) if (groups == groups[0]).all() else 0
+            return Question(v, q, shared, ids)
+        picture, notes = frame_of(source, self.reading(window), frame)
+        asked = self._of_picture(picture, region, notes)
+        if not ids:
+            return asked
+        vectors, p, _ = self._stored(ids)
+        rows = np.concatenate([asked.vector[np.newaxis], vectors])
+        both = np.concatenate([asked.probabilities[np.newaxis], p])
+        v, q = mixed(rows, both, [1.0] * len(rows))
+        return replace(asked, vector=v, probabilities=q, own=(*asked.own, *ids))
+
+    def _of_picture(
+        self, picture: Picture, region: Region | None, notes: tuple[str, ...]
+    ) -> Question:
+        pixels = picture.pixels if region is None else region.cut(picture.pixels)
+        x = self.network.prepare(pixels, picture.own)
+        found = self.network(x[np.newaxis])
+        vectors = self.whitened(found.vectors)
+        if not np.isfinite(vectors).all():
+            raise DataError("query: the network gives numbers for it that are not finite")
+        hasher, group, own = self.hasher, 0, tuple[str, ...]()
+        if hasher is None:
+            notes = (*notes, "The index has no key: the query's own patient cannot be left out.")
+        else:
+            group = hasher.group(picture.patient) if picture.patient else 0
+            own = (hasher.hash("image", picture.key),) if picture.key else ()
+        return Question(vectors[0], found.probabilities[0], group, own, picture, x, notes)
+
+    def whitened(self, vectors: Array) -> Array:
+        """Bring features (N, D) to the form in which the index holds them."""
+        whitening = self._whitening()
+        return vectors if whitening is None else whitening(vectors)
+
+    def _whitening(self) -> Whitening | None:
+        note = self.snapshot.note(WHITENING)
+        return None if note is None else from_note(note)
+
+    def _stored(self, ids: Sequence[str]) -> tuple[Array, Array, Array]:
+        snapshot = self.snapshot
+        found = snapshot.rows_of(ids)
+        missing = [name for name, row in zip(ids, found, strict=True) if row < 0]
+        if missing:
+            raise DataError(f"like: no image {missing[0]!r} is in the index (any more)")
+        vectors = np.asarray(snapshot.matrix[found], np.float32)
+        return vectors, np.asarray(snapshot.probabilities[found]), snapshot.groups[found]
+
+    def search(
+        self,
+        question: Question,
+        k: int = 10,
+        *,
+        mode: str = "soft",
+        include_own: bool = False,
+        approximate: bool | None = None,
+        rate: float = RATE,
+    ) -> Answer:
+        """Find the k images that are most like what was asked.
+
+        `mode` says how the class counts that the network sees: "soft", the similarity and the
+        agreement of the class distributions by halves; "hard", images of the query's class alone;
+        "off", similarity alone.  The query's own image and its patient's are left out unless
+        `include_own`.  `approximate` asks the index's graph, which may miss some; None does so
+        where there is one.  `rate` is the share of false alarms at which a query is called unlike
+        all that is in the index.
+        """
+        count = integer(k, "search", "a number of images")
+        if count < 1:
+            raise failure("search", "at least 1 image", k=k)
+        snapshot, notes = self.snapshot, question.notes
+        how = checked_mode("search", mode)
+        if how != "off" and not self.classes:
+            how, notes = "off", (*notes, "The network has no classes: they count for nothing here.")
+        skipped = () if include_own else question.own
+        rows = {int(row) for row in snapshot.rows_of(skipped) if row >= 0}
+        query = _query(question, include_own)
+        found = self._nearest(query, snapshot, count + len(rows), how, approximate)
+        hits = self._hits(snapshot, found, rows, count)
+        nearest_one = nearest(query, shelf_of(snapshot), 1 + len(rows), "off")
+        outlier = self._outlier(snapshot, nearest_one, rows, rate)
+        return Answer(hits, how, self.classes, question.probabilities, outlier, notes)
+
+    def query(
+        self, source: Any = None, k: int = 10, *, mode: str = "soft", **choices: Any
+    ) -> Answer:
+        """Ask and search in one: `choices` are those of `ask` and of `search`."""
+        own = {name: choices.pop(name) for name in _OF_SEARCH if name in choices}
+        return self.search(self.ask(source, **choices), k, mode=mode, **own)
+
+    def why(self, question: Question, hits: Sequence[Hit]) -> Array:
+        """Map where in the query its likeness to each hit lies: (n, H, W); see `likeness`.
+
+        Raises DataError for a question that has no picture.
+        """
+        if question.x is None:
+            raise DataError("why: the question has no picture; ask with one")
+        vectors = np.asarray(self.snapshot.matrix[[hit.row for hit in hits]], np.float32)
+        return likeness(self.network.embedder, question.x, self.directions(vectors))
+
+    def why_hit(self, question: Question, hit: Hit) -> tuple[Array, Array]:
+        """Map where in a hit its likeness to the query lies, (H, W), and give the hit as seen.
+
+        The hit's small picture goes through the network, (C, H, W) from 0 to 1, since that is all
+        that the index keeps: where the picture was larger, the map is that of a blurred one.
+        Raises DataError where no small picture is kept.
+        """
+        if not hit.thumbnail:
+            raise DataError("why: the index keeps no small pictures")
+        x = self.network.prepare(self._fitting(opened(hit.thumbnail)))
+        directions = self.directions(question.vector[np.newaxis])
+        return likeness(self.network.embedder, x, directions)[0], self.network.plain(x)
+
+    def _fitting(self, pixels: Array) -> Array:
+        """Give a small picture the channels that the network reads."""
+        wanted = 1 if self.network.member.mode == "L" else 3
+        if len(pixels) == wanted:
+            return pixels
+        return pixels.repeat(3, axis=0) if wanted == 3 else pixels[:1]
+
+    def directions(self, vectors: Array) -> Array:
+        """Turn vectors of the index (n, d) into directions of the network's features (n, D)."""
+        whitening = self._whitening()
+        if whitening is None:
+            return vectors
+        return np.asarray((vectors / whitening.scale) @ whitening.components)
+
+    def _nearest(
+        self, query: Query, snapshot: Snapshot, k: int, mode: Mode, approximate: bool | None
+    ) -> Found:
+        found = None if approximate is False else self._graph(snapshot)
+        if found is None:
+            if approximate:
+                raise DataError(
+                    f"{self.path}: there is no graph for approximate search; an index that is "
+                    "built with --ann has one"
+                )
+            return nearest(query, shelf_of(snapshot), k, mode)
+        graph, covered = found
+        return nearest_approximate(query, shelf_of(snapshot), graph, covered, k, mode)
+
+    def _graph(self, snapshot: Snapshot) -> tuple[Graph, int] | None:
+        """Give the graph and how many rows it holds, read once and only if it is as written.
+
+        The library that walks it trusts every byte.
+        """
+        note = snapshot.note(GRAPH)
+        if note is None or note["generation"] != snapshot.generation:
+            return None
+        name, total = str(note["file"]), str(note["sum"])
+        if name not in snapshot.files():
+            return None
+        with self._lock:
+            if total not in self._graphs:
+                content = (self.path / name).read_bytes()
+                if file_sum(content) != total:
+                    raise DataError(
+                        f"{self.path / name}: not as it was written; --exact does without it, and "
+                        "chainrule index add makes it anew"
+                    )
+                self._graphs = {total: Graph.open(self.path / name)}
+            return self._graphs[total], int(note["covered"])
+
+    def _hits(self, snapshot: Snapshot, found: Found, skipped: set[int], k: int) -> list[Hit]:
+        rows = [int(row) for row in found.rows[0] if row >= 0 and int(row) not in skipped]
+        entries = snapshot.entries(rows)
+        places = {int(row): place for place, row in enumerate(found.rows[0])}
+        hits = []
+        for row, entry in zip(rows, entries, strict=True):
+            if entry is None:  # removed in this moment
+                continue
+            p = snapshot.probabilities[row]
+            known = 0 <= entry.predicted < len(self.classes)
+            hits.append(
+                Hit(
+                    entry.id,
+                    row,
+                    float(found.scores[0, places[row]]),
+                    float(found.cosines[0, places[row]]),
+                    self.classes[entry.predicted] if known else "",
+                    float(p[entry.predicted]) if known else float("nan"),
+                    entry.label,
+                    entry.kind,
+                    entry.size,
+                    entry.frame,
+                    entry.path,
+                    entry.tags,
+                    entry.thumbnail,
+                )
+            )
+        return hits[:k]
+
+    def _outlier(
+        self, snapshot: Snapshot, found: Found, skipped: set[int], rate: float
+    ) -> Outlier | None:
+        note = snapshot.note(CALIBRATION)
+        places = [p for p, row in enumerate(found.rows[0]) if row >= 0 and int(row) not in skipped]
+        if note is None or not places:
+            return None
+        distance = 1.0 - float(found.cosines[0, places[0]])
+        calibration = Calibration.from_dict(note)
+        p = float(calibration.p_value(distance))
+        if rate < calibration.smallest_rate:
+            reason = (
+                f"{calibration.measured:,} distances tell rates from "
+                f"{calibration.smallest_rate:.3g} on"
+            )
+            return Outlier(distance, p, rate, False, reason)
+        return Outlier(distance, p, rate, bool(calibration.flag(distance, rate)))
+
+
+def to_note(whitening: Whitening) -> dict[str, Any]:
+    """Write a whitening as what a note of an index can hold."""
+    return {
+        name: {
+            "shape": list(array.shape),
+            "base64": b64encode(array.astype("<f4").tobytes()).decode(),
+        }
+        for name, array in whitening.arrays().items()
+    }
+
+
+def from_note(note: dict[str, Any]) -> Whitening:
+    """Read what `to_note` wrote; DataError for anything else."""
+    try:
+        arrays = {
+            name: np.frombuffer(b64decode(part["base64"], validate=True), "<f4").reshape(
+                part["shape"]
+            )
+            for name, part in note.items()
+        }
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise DataError("the index's whitening is damaged; chainrule index verify") from error
+    return Whitening.from_arrays(arrays)
+
+
+def file_sum(content: bytes) -> str:
+    """Sum a file's content: BLAKE2b, 32 hexadecimal digits."""
+    return hashlib.blake2b(content, digest_size=16).hexdigest()
+
+
+def shelf_of(snapshot: Snapshot) -> Shelf:
+    """Give the arrays of an index by which it is searched."""
+    return Shelf(
+        snapshot.matrix,
+        snapshot.probabilities,
+        snapshot.groups,
+        snapshot.predicted,
+        snapshot.alive,
+    )
+
+
+_OF_SEARCH = ("include_own", "approximate", "rate")
+
+
+def _query(question: Question, include_own: bool) -> Query:
+    groups = None
+    if question.group and not include_own:
+        groups = np.array([question.group], np.uint64)
+    return Query(question.vector[np.newaxis], question.probabilities[np.newaxis], groups)
