@@ -153,7 +153,8 @@ def _in_mode(pixels: Array, mode: Mode | None) -> Array:
 def _content(path: str | os.PathLike[str]) -> bytes:
     try:
         if not os.path.isfile(path):
-            raise DataError("the file: no regular file of this name is there")
+            there = os.path.exists(path)
+            raise DataError(f"the file: {'no regular file' if there else 'no such file'}")
         size = os.path.getsize(path)
         if size > LARGEST:
             raise DataError(f"the file: {size:,} bytes; expected at most {LARGEST:,}")
