@@ -169,6 +169,37 @@ def test_groups_are_those_of_a_search_over_all_pairs(
     assert near_duplicates(hashes, most).tolist() == walked(hashes, most)
 
 
+@pytest.mark.parametrize("seed", range(8))
+def test_pairs_that_come_little_by_little_join_the_same(
+    seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Many are joined in several steps, in small blocks: what was linked before has to stay so."""
+    monkeypatch.setattr(perceptual, "_PENDING", 1 + seed % 4 * 10)
+    monkeypatch.setattr(perceptual, "_CELLS", 1 + seed * 7)
+    random = np.random.RandomState(seed)
+    hashes = np.zeros(120, np.uint64)
+    for bit in random.randint(0, 64, (14, 120)):  # sparse bits: long chains
+        hashes ^= np.uint64(1) << (bit % 14).astype(np.uint64)
+    for most in (0, 1, 2, 13):
+        assert near_duplicates(hashes, most).tolist() == walked(hashes, most)
+
+
+@settings(max_examples=300, deadline=None)
+@given(seed=st.integers(0, 100_000), count=st.integers(2, 60), batches=st.integers(1, 6))
+def test_links_of_any_kind_make_the_groups_of_a_search(seed: int, count: int, batches: int) -> None:
+    random = np.random.RandomState(seed)
+    pairs = [random.randint(0, count, (2, random.randint(1, count))) for _ in range(batches)]
+    labels = np.arange(count)
+    for a, b in pairs:
+        perceptual._join(labels, [(a, b)])
+    a, b = np.concatenate(pairs, axis=1)
+    expected = connected_components(
+        csr_array((np.ones(len(a)), (a, b)), shape=(count, count)), directed=False
+    )[1]
+    lowest = [int(np.flatnonzero(expected == group)[0]) for group in expected]
+    assert labels.tolist() == lowest
+
+
 @pytest.mark.parametrize("most", [1, 3, 4, 6, 9, 12])
 def test_bands_lose_no_pair_among_many(most: int) -> None:
     """Enough hashes for masks of several bits; each has one copy that is `most` bits away."""

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score
 
 from chainrule.errors import DataError, LabelError, ShapeError
+from chainrule.retrieval import evaluation
 from chainrule.retrieval.evaluation import MODES, RANDOM, evaluate, holdout
 from tests.retrieval.toys import Toy
 
@@ -77,6 +78,16 @@ def test_chance_is_about_the_share_of_the_class_whatever_the_slices() -> None:
     other = toy.evaluation(seed=1)
     assert (other.rankings[RANDOM].ap != found.rankings[RANDOM].ap).any()
     assert (other.rankings["off"].ap == found.rankings["off"].ap).all()
+
+
+def test_large_slices_are_ranked_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    toy = Toy(7)
+    found = toy.evaluation()
+    monkeypatch.setattr(evaluation, "_CELLS", 500)
+    parted = toy.evaluation()
+    for mode in found.rankings:
+        np.testing.assert_array_equal(found.rankings[mode].ap, parted.rankings[mode].ap)
+        np.testing.assert_array_equal(found.nearest[mode], parted.nearest[mode])
 
 
 def test_chance_puts_every_row_first_equally_often() -> None:

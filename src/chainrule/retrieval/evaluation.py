@@ -24,6 +24,8 @@ from chainrule.retrieval.metrics import (
 )
 from chainrule.training.metrics import confusion_matrix
 
+_CELLS = 1 << 21  # scores that are ranked at once: what that takes stays near 100 MB
+
 MODES = ("off", "soft", "hard")
 """The ways to rank: by the features alone, with the predicted class as a part, by it first."""
 
@@ -230,14 +232,16 @@ class _Walk:
         seen = np.zeros(len(self.labels), bool)
         for part, given in self.scores(mode):
             queries = np.arange(len(self.labels))[part]
-            block = np.array(given, np.float32)
-            shape = (len(queries), len(self.rows))
-            expect(block.shape == shape, "evaluate", f"scores {shape} of a slice", scores=block)
+            scores, shape = np.asarray(given), (len(queries), len(self.rows))
+            expect(scores.shape == shape, "evaluate", f"scores {shape} of a slice", scores=scores)
             if seen[queries].any():
                 raise DataError(f"evaluate: {mode!r} gave the scores of {part} twice")
             seen[queries] = True
-            block[:, self.unknown] = -np.inf
-            yield queries, block
+            step = max(1, _CELLS // max(1, len(self.rows)))  # a slice may be as large as it likes
+            for begin in range(0, len(queries), step):
+                block = np.array(scores[begin : begin + step], np.float32)
+                block[:, self.unknown] = -np.inf
+                yield queries[begin : begin + step], block
             self.done += len(queries)
             if self.progress is not None:
                 self.progress(self.done, self.modes * len(self.labels))
