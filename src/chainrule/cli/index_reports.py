@@ -112,7 +112,7 @@ Apart = Annotated[
     typer.Option(
         min=0,
         max=32,
-        help="Leave out images whose looks (perceptual hash) differ in so few bits; 6 are "
+        help="Leave out images whose looks (perceptual hash) differ in so few bits; 4 are "
         "near-duplicates.",
     ),
 ]
@@ -186,7 +186,7 @@ def _show(found: Measured, apart: int) -> None:
         typer.echo(f"left out, as they cannot be read: {len(found.queries.skipped):,}")
     if found.near and not apart:
         typer.echo(
-            f"note: {found.near:,} queries have a near-duplicate among the images; --apart 6 "
+            f"note: {found.near:,} queries have a near-duplicate among the images; --apart 4 "
             "leaves these out"
         )
     if evaluation.confusion is not None:

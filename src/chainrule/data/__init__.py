@@ -17,6 +17,7 @@ from chainrule.data.loader import DataLoader
 from chainrule.data.manifest import ManifestDataset, load_manifest
 from chainrule.data.mnist import load_fashion_mnist, load_mnist
 from chainrule.data.parts import image_data
+from chainrule.data.perceptual import hamming, near_duplicates, perceptual_hash
 from chainrule.data.picture_dataset import PictureDataset
 from chainrule.data.pictures import read_picture
 from chainrule.data.prefetch import suggested_workers
@@ -63,6 +64,7 @@ __all__ = [
     "check_labels",
     "download",
     "frame_digit",
+    "hamming",
     "image_data",
     "is_dicom",
     "list_datasets",
@@ -76,6 +78,8 @@ __all__ = [
     "load_manifest",
     "load_mnist",
     "load_shards",
+    "near_duplicates",
+    "perceptual_hash",
     "random_split",
     "read_idx",
     "read_image",

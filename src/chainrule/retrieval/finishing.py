@@ -32,7 +32,7 @@ GRAPH_FROM = 200_000
 milliseconds."""
 
 GRAPH_FILE = "graph.usearch"
-ALIKE = 6
+ALIKE = 4
 """Bits of the perceptual hash in which near-duplicates may differ."""
 
 _SAMPLE = 2_000  # images by which an index's own distances are known

@@ -208,8 +208,10 @@ chainrule index build
         query = _query(question, include_own)
         found = self._nearest(query, snapshot, count + len(rows), how, approximate)
         hits = self._hits(snapshot, found, rows, count)
-        nearest_one = nearest(query, shelf_of(snapshot), 1 + len(rows), "off")
-        outlier = self._outlier(snapshot, nearest_one, rows, rate)
+        # what is ordinary was measured by similarity alone, exactly
+        plain = how == "off" and (approximate is False or self._graph(snapshot) is None)
+        closest = found if plain else nearest(query, shelf_of(snapshot), 1 + len(rows), "off")
+        outlier = self._outlier(snapshot, closest, rows, rate)
         return Answer(hits, how, self.classes, question.probabilities, outlier, notes)
 
     def query(

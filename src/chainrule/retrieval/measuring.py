@@ -222,4 +222,4 @@ class _Scorer:
         return self._nearest
 
 
-_NEAR = 6  # bits in which near-duplicates may differ, where nobody says how many
+_NEAR = 4  # bits in which near-duplicates may differ, where nobody says how many
