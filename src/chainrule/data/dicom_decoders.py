@@ -74,6 +74,7 @@ class Compressed:
         """Give one frame, (rows, columns[, 3]), and its photometric interpretation."""
         data = joined(self._pixels, self._frames[frame])
         try:
+            data = streams.ended(data) if self._way.kinds else data
             stream = self._check(data)
             pixels, photometric = self._decoded(data, stream)
         except streams.Damaged as error:

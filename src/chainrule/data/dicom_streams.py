@@ -17,6 +17,8 @@ _STANDALONE = frozenset((0x01, *range(0xD0, 0xD9)))  # markers without a length
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC} | {0xF7}
 _LOSSLESS, _TABLE, _INTERVAL, _SCAN, _END = 0xC3, 0xC4, 0xDD, 0xDA, 0xD9
 _ADOBE = b"Adobe"
+_LAST = bytes((0xFF, _END))
+_TAIL = 10  # bytes in which the end is looked for, as there may be some behind it
 
 
 class Stream(NamedTuple):
@@ -58,6 +60,20 @@ def jpeg(data: bytes, kinds: frozenset[int]) -> Stream:
     if data.count(b"\xff\xda") > _MOST_SCANS:
         raise Damaged("its JPEG stream has too many scans")
     return found._replace(adobe=adobe)
+
+
+def ended(data: bytes) -> bytes:
+    """Take away what is behind the mark that ends a JPEG or JPEG-LS stream.
+
+    Raises Damaged where there is none near the end: CharLS would look for it nearly without end.
+
+    >>> len(ended(b"..." + _LAST + bytes(3)))
+    5
+    """
+    place = data.rfind(_LAST, max(0, len(data) - _TAIL))
+    if place < 0:
+        raise Damaged("its JPEG stream does not end")
+    return data[: place + len(_LAST)]
 
 
 def jpeg2000(data: bytes) -> Stream:
