@@ -5,6 +5,7 @@ import struct
 import sys
 import tempfile
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -171,6 +172,18 @@ def test_grey_jpeg(syntax: str) -> None:
     grey = RGB[..., 0].copy()
     data = packed(scan(grey), [jpeg_of(grey)], syntax)
     assert np.array_equal(stacked(data), np.asarray(Image.open(io.BytesIO(jpeg_of(grey)))))
+
+
+def test_jpeg_2000_that_turns_its_colours() -> None:
+    """The stream's own transform is undone by the decoder, so YBR_RCT comes as RGB."""
+    stream = io.BytesIO()
+    Image.fromarray(RGB).save(stream, "JPEG2000", no_jp2=True, irreversible=False, mct=1)
+    data = packed(
+        scan(RGB, PhotometricInterpretation="YBR_RCT"), [stream.getvalue()], JPEG2000Lossless
+    )
+    assert np.array_equal(stacked(data), RGB)
+    picture = DicomFile.open(data).image()
+    assert np.allclose(picture, RGB.transpose(2, 0, 1) / 255, atol=1e-6)
 
 
 def test_lossy_jpeg_2000_and_near_lossless() -> None:
@@ -346,6 +359,17 @@ def test_streams_that_do_not_end(kind: str) -> None:
     found = DicomFile.open(endless, "a.dcm")
     with pytest.raises(DataError, match=r"a.dcm: its JPEG stream does not end; mend or remove it"):
         found.stored()
+
+
+def test_every_decoder_in_several_threads() -> None:
+    volume = np.stack([DEEP, DEEP[::-1], DEEP + 1])
+    found = [DicomFile.open(make(volume)) for make in LOSSLESS.values()]
+
+    def work(turn: int) -> bool:
+        return np.array_equal(found[turn % len(found)].stored(turn % 3), volume[turn % 3])
+
+    with ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(work, range(300)))
 
 
 def test_lossless_streams_are_written_anew_or_refused() -> None:

@@ -341,7 +341,7 @@ for data in made:
 resource.setrlimit(resource.RLIMIT_AS, (3 << 30, 3 << 30))
 rng, read = random.Random(seed), 0
 for number in range(count):
-    faulthandler.dump_traceback_later(30, exit=True)  # what takes so long hangs
+    faulthandler.dump_traceback_later(15, exit=True)  # what takes so long hangs
     try:
         found = DicomFile.open(damaged(made[number % len(made)], rng), "a.dcm")
         for frame, picture in zip(range(5), found.images()):

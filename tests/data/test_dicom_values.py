@@ -126,6 +126,12 @@ def test_padding_does_not_count() -> None:
                 assert np.allclose(found.image().ravel(), [0, 0, 0, 0.5, 1])
     assert DicomFile.open(file(pixels)).image().ravel()[2] == pytest.approx(2000 / 2100)
     assert not DicomFile.open(file(pixels[:, :2], PixelPaddingValue=-2000)).image().any()
+    made = scan(pixels)  # with the sign that the pixels have not
+    made.add_new("PixelPaddingValue", "US", 65536 - 2000)
+    assert np.allclose(DicomFile.open(written(made)).image().ravel(), [0, 0, 0, 0.5, 1])
+    made = scan(pixels.astype(np.uint16))
+    made.add_new("PixelPaddingValue", "SS", -2000)
+    assert np.allclose(DicomFile.open(written(made)).image().ravel(), [1, 1, 0, 0.5, 1])
     floats = np.array([[-5, 1, 2]], np.float32)
     found = DicomFile.open(file(floats, FloatPixelPaddingValue=-5.0))
     assert found.image().ravel().tolist() == [0, 0, 1]
