@@ -278,8 +278,8 @@ def test_streams_of_another_size(kind: str) -> None:
         at = data.index(tag) + 8
         lying = data[:at] + struct.pack("<H", value) + data[at + 2 :]
         found = DicomFile.open(lying, "a.dcm")
-        if kind != "RLE" or value == 57:
-            with pytest.raises(DataError, match=r"a.dcm: its pixels "):
+        if kind != "RLE":  # which has no size of its own
+            with pytest.raises(DataError, match="have another size than its header says"):
                 found.stored()
 
 

@@ -142,9 +142,25 @@ def test_a_deflated_file_is_no_bomb() -> None:
     assert len(bomb) < 1 << 20
     assert "is deflated and grows to more than 268,435,456 bytes" in refusal(bomb)
     assert "is deflated and cut short" in refusal(good[:-9])
+    start = 144 + struct.unpack_from("<I", good, 140)[0]
+    assert "is deflated and damaged" in refusal(good[:start] + b"\xff" * 40)
     with pytest.raises(DataError, match="grows to more than 99 bytes"):
         inflated(zlib.compress(bytes(100), wbits=-15), "a.dcm", 99)
     assert inflated(zlib.compress(bytes(99), wbits=-15), "a.dcm", 99) == bytes(99)
+
+
+@pytest.mark.parametrize("kind", ["jpeg", "RLE", "JPEG SV1", "JPEG 14 colour"])
+def test_a_stream_is_too_short_for_its_size(kind: str) -> None:
+    """Header and stream agree on a size for which not even the shortest codes would suffice."""
+    data = bytearray(samples()[kind])
+    for tag in (b"\x28\0\x10\0US\2\0", b"\x28\0\x11\0US\2\0"):
+        struct.pack_into("<H", data, data.index(tag) + 8, 13_000)
+    for marker in (b"\xff\xc0\0", b"\xff\xc3\0"):
+        at = data.find(marker, data.rindex(b"\xe0\x7f"))
+        while at >= 0:
+            struct.pack_into(">2H", data, at + 5, 13_000, 13_000)
+            at = data.find(marker, at + 9)
+    assert "stream is too short for its size" in refusal(bytes(data))
 
 
 def test_a_header_without_end_is_left() -> None:
@@ -212,8 +228,9 @@ def heard(caplog: pytest.LogCaptureFixture) -> Iterator[list[str]]:
             warnings.simplefilter("always")
             yield texts
             texts += [str(one.message) for one in caught]
-        texts += [record.getMessage() for record in caplog.records]
-        texts += [str(record.exc_info) for record in caplog.records if record.exc_info]
+        records = caplog.get_records("call")
+        texts += [record.getMessage() for record in records]
+        texts += [str(record.exc_info) for record in records if record.exc_info]
     finally:
         pydicom.config.debug(False, False)
     assert not [text for text in texts if said(text) or "Invalid value" in text]

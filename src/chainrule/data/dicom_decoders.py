@@ -99,7 +99,7 @@ class Compressed:
             return None
         kinds = self._way.kinds
         stream = streams.jpeg(data, kinds) if kinds else streams.jpeg2000(data)
-        streams.check(stream, self._layout)
+        streams.check(stream, len(data), self._layout)
         return stream
 
     def _decoded(self, data: bytes, stream: streams.Stream | None) -> tuple[Array, str]:
