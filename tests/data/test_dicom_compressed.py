@@ -398,3 +398,11 @@ def test_lossless_streams_are_written_anew_or_refused() -> None:
     ):
         with pytest.raises(Damaged):
             lossless(damaged)
+
+
+def test_gdcm_is_given_nothing_that_is_damaged() -> None:
+    data = LOSSLESS["JPEG SV1"](DEEP)
+    at = data.index(b"\xff\xc4", data.rindex(b"\xe0\x7f\x10\0")) + 4
+    found = DicomFile.open(data[:at] + b"\x09" + data[at + 1 :], "a.dcm")
+    with pytest.raises(DataError, match=r"a.dcm: its JPEG tables are damaged; mend or remove it"):
+        found.stored()

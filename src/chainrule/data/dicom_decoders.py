@@ -76,6 +76,7 @@ class Compressed:
         try:
             data = streams.ended(data) if self._way.kinds else data
             stream = self._check(data)
+            data = streams.lossless(data) if self._way is _LOSSLESS else data
             pixels, photometric = self._decoded(data, stream)
         except streams.Damaged as error:
             reason = str(error)
@@ -145,7 +146,7 @@ class Compressed:
 
     def _by_gdcm(self, data: bytes, bits: int) -> tuple[Array, str]:
         layout = self._layout
-        whole, size = _gdcm(streams.lossless(data), layout, bits), 1 if bits <= 8 else 2
+        whole, size = _gdcm(data, layout, bits), 1 if bits <= 8 else 2
         if len(whole) != layout.values * size:
             raise streams.Damaged("its pixels have another size than its header says")
         flat = np.frombuffer(whole, f"<u{size}").astype(layout.dtype)  # the same bits
