@@ -111,7 +111,9 @@ def written(made: FileDataset) -> bytes:
     return stream.getvalue()
 
 
-def file(pixels: np.ndarray | None = None, syntax: str = ExplicitVRLittleEndian, **tags: Any) -> bytes:
+def file(
+    pixels: np.ndarray | None = None, syntax: str = ExplicitVRLittleEndian, **tags: Any
+) -> bytes:
     """Give the bytes of `scan`'s file."""
     return written(scan(pixels, syntax, **tags))
 

@@ -45,7 +45,7 @@ def test_windows_are_read_and_refused() -> None:
     assert Window.parse("40,400") == Window(40.0, 400.0)
     assert Window.parse(" -600 , 1500.5 ") == Window(-600.0, 1500.5)
     for text in ("", "40", "40,", "40,400,1", "a,b", "40;400"):
-        with pytest.raises(DataError, match="Window: expected CENTRE,WIDTH such as 40,400, got"):
+        with pytest.raises(DataError, match=r"Window: expected CENTRE,WIDTH such as 40,400, got"):
             Window.parse(text)
     for text in ("40,0", "40,-1"):
         with pytest.raises(DataError, match="Window: expected a width above 0"):
@@ -126,6 +126,12 @@ def test_padding_does_not_count() -> None:
                 assert np.allclose(found.image().ravel(), [0, 0, 0, 0.5, 1])
     assert DicomFile.open(file(pixels)).image().ravel()[2] == pytest.approx(2000 / 2100)
     assert not DicomFile.open(file(pixels[:, :2], PixelPaddingValue=-2000)).image().any()
+    made = scan(pixels)  # with the sign that the pixels have not
+    made.add_new("PixelPaddingValue", "US", 65536 - 2000)
+    assert np.allclose(DicomFile.open(written(made)).image().ravel(), [0, 0, 0, 0.5, 1])
+    made = scan(pixels.astype(np.uint16))
+    made.add_new("PixelPaddingValue", "SS", -2000)
+    assert np.allclose(DicomFile.open(written(made)).image().ravel(), [1, 1, 0, 0.5, 1])
     floats = np.array([[-5, 1, 2]], np.float32)
     found = DicomFile.open(file(floats, FloatPixelPaddingValue=-5.0))
     assert found.image().ravel().tolist() == [0, 0, 1]
@@ -154,9 +160,7 @@ def test_tables_of_modality_and_voi(syntax: str, words: bool) -> None:
     made = scan(pixels, syntax, ModalityLUTSequence=[lut(modality, -2, 16, words, syntax)])
     found = DicomFile.open(written(made))
     assert np.array_equal(found.values(), apply_modality_lut(pixels, made))
-    assert np.array_equal(
-        found.values().ravel(), [100] * 5 + [110, 140, 150] + [120] * 4
-    )
+    assert np.array_equal(found.values().ravel(), [100] * 5 + [110, 140, 150] + [120] * 4)
     voi = [0, 1023, 512, 256]
     made.VOILUTSequence = [lut(voi, 120, 10, words, syntax), lut([1, 2], 0, 10, words, syntax)]
     found = DicomFile.open(written(made))
@@ -274,7 +278,9 @@ def test_a_segmented_palette() -> None:
     found = DicomFile.open(written(made))
     red = np.array(wanted)[np.clip(np.arange(24), 0, 19)]
     assert np.allclose(found.image()[0].ravel(), red / 65535, atol=1e-6)
-    assert np.array_equal(apply_color_lut(found.stored(), again(written(made)))[..., 0].ravel(), red)
+    assert np.array_equal(
+        apply_color_lut(found.stored(), again(written(made)))[..., 0].ravel(), red
+    )
 
 
 def test_segments_by_hand() -> None:
@@ -285,14 +291,21 @@ def test_segments_by_hand() -> None:
     assert segments(np.array([0, 3, 10, 20, 30, 0, 2, 7, 8, 2, 1, 10, 0]), 7, 2).tolist() == [
         *(10, 20, 30, 7, 8, 7, 8)
     ]
-    for damaged in ([1, 3, 5], [9, 1, 1], [2, 1, 0, 0], [0, 2, 1, 2, 2, 9, 8, 0], [0, 9, 1], [0, 1]):
+    for damaged in (
+        [1, 3, 5],
+        [9, 1, 1],
+        [2, 1, 0, 0],
+        [0, 2, 1, 2, 2, 9, 8, 0],
+        [0, 9, 1],
+        [0, 1],
+    ):
         with pytest.raises((ValueError, IndexError)):
             segments(np.array(damaged), 3, 2)
 
 
 def test_a_palette_that_is_absent() -> None:
     data = file(np.zeros((2, 2), np.uint8), PhotometricInterpretation="PALETTE COLOR")
-    with pytest.raises(DataError, match="a.dcm: has no RedPaletteColorLookupTableDescriptor"):
+    with pytest.raises(DataError, match=r"a.dcm: has no RedPaletteColorLookupTableDescriptor"):
         DicomFile.open(data, "a.dcm").image()
 
 
@@ -305,7 +318,9 @@ def test_luminance_and_colour_become_rgb() -> None:
     found = DicomFile.open(file(full, PhotometricInterpretation="YBR_FULL"))
     assert np.array_equal(found.stored(), full)
     assert np.abs(found.image().transpose(1, 2, 0) * 255 - rgb).max() < 2.0
-    theirs = pydicom.pixels.pixel_array(io.BytesIO(file(full, PhotometricInterpretation="YBR_FULL")))
+    theirs = pydicom.pixels.pixel_array(
+        io.BytesIO(file(full, PhotometricInterpretation="YBR_FULL"))
+    )
     assert np.abs(found.image().transpose(1, 2, 0) * 255 - theirs).max() < 0.51
     # with room at both ends: black is 16, white 235, colours 16..240
     part = np.array([[[16, 128, 128], [235, 128, 128], [81, 90, 240]]], np.uint8)
@@ -321,9 +336,7 @@ def test_two_pixels_that_share_their_colour(kind: str) -> None:
     made.PixelData = pairs.tobytes()
     found = DicomFile.open(written(made))
     for frame in range(2):
-        wanted = [
-            [y, blue, red] for y1, y2, blue, red in pairs[frame].tolist() for y in (y1, y2)
-        ]
+        wanted = [[y, blue, red] for y1, y2, blue, red in pairs[frame].tolist() for y in (y1, y2)]
         assert np.array_equal(found.stored(frame).reshape(-1, 3), wanted)
     if kind == "YBR_FULL_422":
         theirs = pydicom.pixels.pixel_array(io.BytesIO(written(made)), raw=True)

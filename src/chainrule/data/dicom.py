@@ -41,7 +41,7 @@ def is_dicom(source: Source) -> bool:
     """
     try:
         store = Store(source)
-        if store.read(len(bytes(128)), len(PREFIX)) == PREFIX:
+        if store.read(128, len(PREFIX)) == PREFIX:
             return True
         if isinstance(source, bytes):
             return False

@@ -74,7 +74,9 @@ class Compressed:
         """Give one frame, (rows, columns[, 3]), and its photometric interpretation."""
         data = joined(self._pixels, self._frames[frame])
         try:
+            data = streams.ended(data) if self._way.kinds else data
             stream = self._check(data)
+            data = streams.lossless(data) if self._way is _LOSSLESS else data
             pixels, photometric = self._decoded(data, stream)
         except streams.Damaged as error:
             reason = str(error)
@@ -98,7 +100,7 @@ class Compressed:
             return None
         kinds = self._way.kinds
         stream = streams.jpeg(data, kinds) if kinds else streams.jpeg2000(data)
-        streams.check(stream, self._layout)
+        streams.check(stream, len(data), self._layout)
         return stream
 
     def _decoded(self, data: bytes, stream: streams.Stream | None) -> tuple[Array, str]:
@@ -144,7 +146,7 @@ class Compressed:
 
     def _by_gdcm(self, data: bytes, bits: int) -> tuple[Array, str]:
         layout = self._layout
-        whole, size = _gdcm(streams.lossless(data), layout, bits), 1 if bits <= 8 else 2
+        whole, size = _gdcm(data, layout, bits), 1 if bits <= 8 else 2
         if len(whole) != layout.values * size:
             raise streams.Damaged("its pixels have another size than its header says")
         flat = np.frombuffer(whole, f"<u{size}").astype(layout.dtype)  # the same bits

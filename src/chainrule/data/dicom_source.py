@@ -17,7 +17,7 @@ MOST_INFLATED = 1 << 28
 """Bytes that a deflated file may grow to."""
 
 _MOST_READ = 1 << 28  # bytes of a header, whose values are held in memory
-_MOST_READS = 3_000_000  # each element of a header takes two or three
+_MOST_READS = 1_500_000  # each element takes one to three; so many, half a gigabyte
 
 
 class Store:

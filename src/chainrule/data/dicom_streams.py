@@ -7,6 +7,7 @@ lossless JPEG are taken apart and written anew.
 
 from __future__ import annotations
 
+import math
 import struct
 from typing import NamedTuple
 
@@ -16,7 +17,11 @@ _MOST_SCANS = 64  # of a JPEG stream; each may cost as much as a whole picture
 _STANDALONE = frozenset((0x01, *range(0xD0, 0xD9)))  # markers without a length
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC} | {0xF7}
 _LOSSLESS, _TABLE, _INTERVAL, _SCAN, _END = 0xC3, 0xC4, 0xDD, 0xDA, 0xD9
+# Pixels that a byte can hold at most: a bit for each, or two for each block of 8 x 8.
+_DENSEST = {_LOSSLESS: 8, 0xC0: 256, 0xC1: 256}
 _ADOBE = b"Adobe"
+_LAST = bytes((0xFF, _END))
+_TAIL = 10  # bytes in which the end is looked for, as there may be some behind it
 
 
 class Stream(NamedTuple):
@@ -60,6 +65,20 @@ def jpeg(data: bytes, kinds: frozenset[int]) -> Stream:
     return found._replace(adobe=adobe)
 
 
+def ended(data: bytes) -> bytes:
+    """Take away what is behind the mark that ends a JPEG or JPEG-LS stream.
+
+    Raises Damaged where there is none near the end: CharLS would look for it nearly without end.
+
+    >>> len(ended(b"..." + _LAST + bytes(3)))
+    5
+    """
+    place = data.rfind(_LAST, max(0, len(data) - _TAIL))
+    if place < 0:
+        raise Damaged("its JPEG stream does not end")
+    return data[: place + len(_LAST)]
+
+
 def jpeg2000(data: bytes) -> Stream:
     """Read the header of a JPEG 2000 stream.
 
@@ -93,19 +112,22 @@ def rle(data: bytes, layout: Layout) -> None:
     if offsets[0] != planes or starts != tuple(sorted(starts)) or starts[0] < 64:
         raise Damaged("the head of its RLE stream is damaged")
     if layout.rows * layout.columns > 64 * len(data):  # two bytes give 128 at most
-        raise Damaged("its RLE stream is cut short")
+        raise Damaged("its RLE stream is too short for its size")
 
 
-def check(stream: Stream, layout: Layout) -> None:
-    """Hold a stream against the header.
+def check(stream: Stream, length: int, layout: Layout) -> None:
+    """Hold a stream of `length` bytes against the header.
 
-    Raises Damaged for other sizes, channels, or more bits than the header has room for.
+    Raises Damaged for other sizes, channels, or more bits than the header has room for, and for
+    more pixels than so many bytes can hold.
     """
     sizes = (stream.rows, stream.columns, stream.samples)
     if sizes != (layout.rows, layout.columns, layout.samples):
         raise Damaged("its pixels have another size than its header says")
     if not 1 <= stream.bits <= layout.allocated:
         raise Damaged("its pixels have more bits than its header says")
+    if stream.rows * stream.columns > length * _DENSEST.get(stream.kind, math.inf):
+        raise Damaged("its JPEG stream is too short for its size")
 
 
 def lossless(data: bytes) -> bytes:

@@ -88,8 +88,18 @@ def _padding(dataset: Any, layout: Layout) -> tuple[float, float] | None:
     if one is None:
         return None
     other = _number(dataset, before + "PixelPaddingRangeLimit")
-    other = one if other is None else other
-    return min(one, other), max(one, other)
+    ends = [_signed(end, layout) for end in (one, one if other is None else other)]
+    return min(ends), max(ends)
+
+
+def _signed(value: float, layout: Layout) -> float:
+    """Give a value the sign of the pixels; many files write it as if they had the other."""
+    span = 2.0**layout.allocated
+    if layout.floats:
+        return value
+    if layout.signed:
+        return value - span if value >= span / 2 else value
+    return value + span if value < 0 else value
 
 
 def _number(dataset: Any, keyword: str) -> float | None:

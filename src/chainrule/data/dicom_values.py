@@ -211,12 +211,12 @@ def segments(data: Array, size: int, bytes_each: int) -> Array:
     >>> segments(np.array([0, 1, 10, 1, 2, 30]), 3, 2).tolist()
     [10, 20, 30]
     """
-    numbers = [int(number) for number in data]
+    numbers = [int(number) for number in data[: 4 * size + 8]]  # none needs more
     made: list[int] = []
     _expand(numbers, 0, len(numbers), made, size, bytes_each, True)
     if len(made) != size:
         raise ValueError("a table of another size")
-    return np.array(made)
+    return np.array(made, np.int64)
 
 
 def _expand(
