@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from chainrule.data.dataset import Dataset, ImageData, Task
+from chainrule.data.dicom import DicomFile, is_dicom
 from chainrule.data.images import Ink, frame_digit, read_image
 from chainrule.data.loader import DataLoader
 from chainrule.data.pictures import WHITE, Mode, read_picture
@@ -49,7 +50,14 @@ class Member:
         return cls(config, model, with_views(config.transforms, views))
 
     def pixels(self, path: _Path, ink: Ink = "auto") -> Array:
-        """Read a picture as the run's data are: (1, C, H, W); see `Predictor.pixels`."""
+        """Read a picture as the run's data are: (1, C, H, W); see `Predictor.pixels`.
+
+        Of a DICOM file with several frames it is the middle one.
+        """
+        if is_dicom(path):
+            file = DicomFile.open(path)
+            middle = file.image((file.frames - 1) // 2)
+            return self.adapted(middle, ink, str(path))
         if FRAMES.get(self.config.train.data) is None:
             return self.adapted(read_picture(path, self.mode))
         return self._digit(read_image(path), ink, str(path))
