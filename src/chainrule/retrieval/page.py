@@ -143,11 +143,11 @@ def heat_over(picture: Array, values: Array) -> Array:
     Where the map is 0 the picture is as it was but darker; its strongest places are yellow.
 
     >>> heat_over(np.full((1, 1, 2), 0.5), np.array([[0.0, 2.0]])).round(2)[:, 0].tolist()
-    [[0.35, 1.0], [0.35, 0.82], [0.35, 0.16]]
+    [[0.35, 0.71], [0.35, 0.71], [0.35, 0.16]]
     """
     top = float(values.max())
     x = values / top if top > 0 else values
     hot = np.stack([np.ones_like(x), np.clip(1.6 * x - 0.6, 0, 1), np.zeros_like(x)])
     grey = 0.7 * picture.mean(axis=0)
     cover = 0.55 * x**0.8
-    return np.asarray(np.clip(grey * (1 - cover) + hot * cover + 0.0, 0, 1))
+    return np.asarray(np.clip(grey * (1 - cover) + hot * cover, 0, 1))
