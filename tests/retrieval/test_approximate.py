@@ -150,6 +150,9 @@ def test_recall() -> None:
     assert recall_at(full, shelf, 1500, 5, samples=99) == recall_at(
         full, shelf, 1500, 5, samples=99
     )
+    assert recall_at(full, shelf, 1500, 5, "hard", samples=200) > 0.8
+    some = recall_at(full, shelf, 1500, 5, "soft", samples=200)
+    assert 0.9 < some <= 1
     equal = Shelf.of(np.repeat(shelf.matrix[:1], 300, axis=0))
     assert recall_at(Graph.build(equal.matrix), equal, 300) == 1  # which of them is no matter
     wrong = Graph.build(np.roll(shelf.matrix, 700, axis=0))  # names other rows than it should

@@ -95,14 +95,7 @@ class Graph:
             connectivity=_setting(asked, "neighbours", neighbours),
             expansion_add=_setting(asked, "effort", effort),
         )
-        rows, total, done = np.asarray(matrix), len(matrix), 0
-        while done < total:
-            part = np.ascontiguousarray(rows[done : done + (ROWS if done else ALONE)], np.float32)
-            keys = np.arange(done, done + len(part), dtype=np.uint64)
-            held.add(keys, part, threads=most if done else 1)
-            done += len(part)
-            if progress is not None:
-                progress(done, total)
+        _fill(held, np.asarray(matrix), most, progress)
         return cls(held)
 
     @classmethod
@@ -172,13 +165,27 @@ class Graph:
         if not len(self) or not len(vectors):
             return named
         self._held.expansion_search = max(128, 2 * wanted) if effort is None else effort
-        found = self._held.search(vectors, wanted, threads=thread_count())
+        found = self._held.search(vectors, wanted, threads=min(thread_count(), len(vectors)))
         if len(vectors) == 1:  # usearch then leaves the axis of the queries out
             named[0, : len(found.keys)] = found.keys
             return named
         there = np.arange(wanted) < np.asarray(found.counts)[:, None]
         np.copyto(named, found.keys.astype(np.int64), where=there)
         return named
+
+
+def _fill(
+    held: Any, rows: Array, threads: int, progress: Callable[[int, int], None] | None
+) -> None:
+    """Add all rows to a graph, the first of them by one thread; see ALONE."""
+    done, total = 0, len(rows)
+    while done < total:
+        part = np.ascontiguousarray(rows[done : done + (ROWS if done else ALONE)], np.float32)
+        keys = np.arange(done, done + len(part), dtype=np.uint64)
+        held.add(keys, part, threads=threads if done else 1)
+        done += len(part)
+        if progress is not None:
+            progress(done, total)
 
 
 def nearest_approximate(
@@ -209,24 +216,34 @@ def nearest_approximate(
     asked = "nearest_approximate"
     wanted = checked_k(asked, k)
     given = checked_query(asked, query, shelf, mode, weight)
-    same = graph.dimension == shelf.matrix.shape[1]
-    expect(same, asked, "a graph of the shelf's width", error=DataError, graph=graph.dimension)
-    ok = 0 <= covered <= min(len(graph), len(shelf.matrix))
-    rule = f"at most {len(shelf.matrix)} rows covered, by a graph of {len(graph)}"
-    expect(ok, asked, rule, error=DataError, covered=covered)
+    _check_graph(asked, graph, covered, shelf)
     named = max(FEWEST, TIMES * wanted) if count is None else max(wanted, checked_k(asked, count))
     parts = [
         _part(Scoring(part, shelf, mode, weight), graph, covered, wanted, named)
         for part in parts_of(given)
     ]
     found = joined(parts, wanted)
-    last = min(wanted, len(shelf.matrix)) - 1
+    _again(found, given, shelf, wanted, mode, weight)
+    return found
+
+
+def _check_graph(asked: str, graph: Graph, covered: int, shelf: Shelf) -> None:
+    """Raise DataError unless the graph is of the shelf's width and holds the rows covered."""
+    same = graph.dimension == shelf.matrix.shape[1]
+    expect(same, asked, "a graph of the shelf's width", error=DataError, graph=graph.dimension)
+    ok = 0 <= covered <= min(len(graph), len(shelf.matrix))
+    rule = f"at most {len(shelf.matrix)} rows covered, by a graph of {len(graph)}"
+    expect(ok, asked, rule, error=DataError, covered=covered)
+
+
+def _again(found: Found, query: Query, shelf: Shelf, k: int, mode: Mode, weight: float) -> None:
+    """Look exactly for the queries of which fewer than k rows were found; write into `found`."""
+    last = min(k, len(shelf.matrix)) - 1
     short = np.flatnonzero(found.rows[:, last] < 0) if last >= 0 else np.zeros(0, np.intp)
     if len(short):
-        again = Query(*(None if array is None else array[short] for array in given))  # type: ignore[arg-type]
-        for array, exact in zip(found, nearest(again, shelf, wanted, mode, weight), strict=True):
+        part = Query(*(None if array is None else array[short] for array in query))  # type: ignore[arg-type]
+        for array, exact in zip(found, nearest(part, shelf, k, mode, weight), strict=True):
             array[short] = exact
-    return found
 
 
 def _part(scoring: Scoring, graph: Graph, covered: int, k: int, count: int) -> Found:
@@ -245,13 +262,22 @@ def _part(scoring: Scoring, graph: Graph, covered: int, k: int, count: int) -> F
 
 
 def recall_at(
-    graph: Graph, shelf: Shelf, covered: int, k: int = 10, *, samples: int = 1000, seed: int = 0
+    graph: Graph,
+    shelf: Shelf,
+    covered: int,
+    k: int = 10,
+    mode: Mode = "off",
+    *,
+    samples: int = 1000,
+    seed: int = 0,
 ) -> float:
     """Give the part of the k nearest rows that a search by the graph finds, from 0 to 1.
 
     Out of `samples` living rows among those covered, drawn by the seed, each looks for others than
-    itself, by the cosine.  A row as near as the k-th counts as found: equal ones are
-    interchangeable.  Raises DataError where fewer than two rows live.
+    itself.  A row as near as the k-th counts as found: equal ones are interchangeable.  Candidates
+    are named by the cosine alone, so that "soft" may find fewer than "off".
+
+    Raises DataError where fewer than two rows live, and what `nearest` raises.
 
     >>> shelf = Shelf.of(np.eye(8))
     >>> recall_at(Graph.build(shelf.matrix), shelf, 8, 3)
@@ -262,14 +288,15 @@ def recall_at(
     rule = "at least two living rows"
     expect(len(living) > 1, "recall_at", rule, error=DataError, rows=len(living))
     drawn = np.random.default_rng(seed).permutation(len(living))[:samples]
-    picked = np.sort(living[drawn])
-    query = Query(_unit(np.asarray(shelf.matrix)[picked]))
+    own = np.sort(living[drawn])
+    query = Query(_unit(np.asarray(shelf.matrix)[own]), np.asarray(shelf.probabilities)[own])
     inside = _first(shelf, covered)
     wanted = min(wanted, len(living) - 1)
-    exact = _others(nearest(query, inside, wanted + 1, "off"), picked)
-    ours = _others(nearest_approximate(query, inside, graph, covered, wanted + 1, "off"), picked)
-    bars = exact[:, :wanted].min(axis=1)
-    return float((ours[:, :wanted] >= bars[:, None]).mean())
+    exact = _others(nearest(query, inside, wanted + 1, mode), own)[:, :wanted]
+    ours = _others(nearest_approximate(query, inside, graph, covered, wanted + 1, mode), own)
+    bars = exact.min(axis=1, keepdims=True)
+    there = np.isfinite(exact)  # in "hard" there may be fewer than k
+    return float((ours[:, :wanted] >= bars)[there].mean()) if there.any() else 1.0
 
 
 def _first(shelf: Shelf, rows: int) -> Shelf:
