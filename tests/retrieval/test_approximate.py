@@ -78,6 +78,18 @@ def test_candidates_are_scored_and_masked_as_in_exact_search(mode: Any) -> None:
     np.testing.assert_array_equal(ours.scores, expected.scores)
 
 
+def test_places_without_a_row_and_rows_not_covered_are_no_candidates() -> None:
+    """The last row, which -1 would mean, and those looked at anyway, would come twice."""
+    query = Query(unit(SHELF.matrix[[2999, 2100]]))
+    alive = SHELF._replace(alive=np.ones(3000, np.bool_))
+    listed: Any = Listed(*range(20), 2100)
+    ours = nearest_approximate(query, alive, listed, 2000, 5, "off")
+    part = SHELF._replace(alive=(np.arange(3000) < 20) | (np.arange(3000) >= 2000))
+    exact = nearest(query, part, 5, "off")
+    np.testing.assert_array_equal(ours.rows, exact.rows)
+    assert exact.rows[:, 0].tolist() == [2999, 2100]
+
+
 def test_rows_beyond_the_graph_are_found(graph: Graph) -> None:
     query = Query(unit(SHELF.matrix[2500:]))
     alive = SHELF._replace(alive=np.ones(3000, np.bool_))
