@@ -4,7 +4,8 @@ Names are networks (lenet5, resnet20, ...: time, memory and breakdown of a train
 PyTorch's), `blocks` (each block alone, beside PyTorch's), `inference` (networks in use, beside
 PyTorch and ONNX Runtime), `first_step`, `shapes`, `installed_size`,
 or the small benchmarks that are programs of their own (import_time, add_overhead, conv, lenet,
-memory, trainer, loader).  Without names all run, but for `installed_size`, which installs packages.
+memory, trainer, loader, retrieval).  Without names all run, but for `installed_size`, which
+installs packages.
 Figures go to benchmarks/results.json and .svg, those of `--quick` to build/bench; nothing is
 asserted.  Keep the machine idle meanwhile.
 """
@@ -37,7 +38,10 @@ from training import Settings
 from worker import Worker, WorkerError
 
 HERE = Path(__file__).parent
-PROGRAMS = ("import_time", "add_overhead", "conv", "lenet", "memory", "trainer", "loader")
+PROGRAMS = (
+    *("import_time", "add_overhead", "conv", "lenet", "memory", "trainer", "loader"),
+    "retrieval",
+)
 OTHERS = ("first_step", "shapes", "blocks", "inference", "installed_size")
 QUICK = ("lenet5", "first_step", "shapes")
 Record = Callable[..., None]

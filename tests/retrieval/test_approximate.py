@@ -22,7 +22,7 @@ SHELF = drawn(3000, 16, 4)
 
 @pytest.fixture(scope="module")
 def graph() -> Graph:
-    return Graph.build(SHELF.matrix[:2500])
+    return Graph.build(SHELF.matrix[:2500], threads=1)
 
 
 class Listed:
@@ -76,6 +76,18 @@ def test_candidates_are_scored_and_masked_as_in_exact_search(mode: Any) -> None:
     ours = nearest_approximate(query, SHELF, listed, 2500, 10, mode, count=800)
     np.testing.assert_array_equal(ours.rows, expected.rows)
     np.testing.assert_array_equal(ours.scores, expected.scores)
+
+
+def test_places_without_a_row_and_rows_not_covered_are_no_candidates() -> None:
+    """The last row, which -1 would mean, and those looked at anyway, would come twice."""
+    query = Query(unit(SHELF.matrix[[2999, 2100]]))
+    alive = SHELF._replace(alive=np.ones(3000, np.bool_))
+    listed: Any = Listed(*range(20), 2100)
+    ours = nearest_approximate(query, alive, listed, 2000, 5, "off")
+    part = SHELF._replace(alive=(np.arange(3000) < 20) | (np.arange(3000) >= 2000))
+    exact = nearest(query, part, 5, "off")
+    np.testing.assert_array_equal(ours.rows, exact.rows)
+    assert exact.rows[:, 0].tolist() == [2999, 2100]
 
 
 def test_rows_beyond_the_graph_are_found(graph: Graph) -> None:
@@ -145,11 +157,14 @@ def test_candidates_come_with_places_for_those_that_are_not_there() -> None:
 
 def test_recall() -> None:
     shelf = drawn(1500, 8)
-    full = Graph.build(shelf.matrix)
+    full = Graph.build(shelf.matrix, threads=1)
     assert recall_at(full, shelf, 1500, 5, samples=200) > 0.98
     assert recall_at(full, shelf, 1500, 5, samples=99) == recall_at(
         full, shelf, 1500, 5, samples=99
     )
+    assert recall_at(full, shelf, 1500, 5, "hard", samples=200) > 0.8
+    some = recall_at(full, shelf, 1500, 5, "soft", samples=200)
+    assert 0.9 < some <= 1
     equal = Shelf.of(np.repeat(shelf.matrix[:1], 300, axis=0))
     assert recall_at(Graph.build(equal.matrix), equal, 300) == 1  # which of them is no matter
     wrong = Graph.build(np.roll(shelf.matrix, 700, axis=0))  # names other rows than it should
@@ -159,9 +174,15 @@ def test_recall() -> None:
 def test_the_graph_of_float16_rows_and_its_progress() -> None:
     told: list[tuple[int, int]] = []
     rows = drawn(5000, 8).matrix.astype(np.float16)
-    graph = Graph.build(rows, progress=lambda done, total: told.append((done, total)))
-    assert told == [(4096, 5000), (5000, 5000)]
-    assert recall_at(graph, Shelf.of(rows), 5000, samples=100) > 0.98
+    graph = Graph.build(rows, threads=2, progress=lambda done, total: told.append((done, total)))
+    assert told == [(1024, 5000), (5000, 5000)]
+    assert recall_at(graph, Shelf.of(rows), 5000, samples=100) > 0.9
+
+
+def test_one_thread_makes_the_same_graph() -> None:
+    rows = SHELF.matrix[:1500]
+    first, again = (Graph.build(rows, threads=1).to_bytes() for _ in range(2))
+    assert first == again
 
 
 def test_refusals(graph: Graph, tmp_path: Path) -> None:
@@ -180,6 +201,8 @@ def test_refusals(graph: Graph, tmp_path: Path) -> None:
         Graph.build(np.zeros(3))
     with pytest.raises(DataError, match="neighbours of at least 2"):
         Graph.build(np.eye(3), neighbours=1)
+    with pytest.raises(DataError, match="at least 1 thread"):
+        Graph.build(np.eye(3), threads=0)
     with pytest.raises(KindError, match="a whole number for effort"):
         Graph.build(np.eye(3), effort=1.5)  # type: ignore[arg-type]
     with pytest.raises(DataError, match="at least two living rows"):

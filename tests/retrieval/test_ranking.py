@@ -166,7 +166,7 @@ def test_blas_is_within_the_margin(dimension: int, positive: bool) -> None:
     rng = np.random.default_rng(dimension)
     points = rng.normal(size=(600, dimension))
     shelf = Shelf.of(unit(np.abs(points) if positive else points))
-    for count in (1, 20, 200):
+    for count in (1, 3, 20, 200):
         engine = Scoring(Query(shelf.matrix[:count]), shelf, "off", 0.5)
         queries, rows = np.divmod(np.arange(count * 600), 600)
         error = engine.block(0, 600, Buffers()).reshape(-1) - engine.exact(queries, rows)[0]
@@ -223,6 +223,21 @@ def test_the_own_group_dead_rows_and_other_classes_are_left_out() -> None:
     # -1 is no class, and nobody's
     none = shelf._replace(predicted=np.full(5, -1, np.int32))
     assert (nearest(Query(vector, classes), none, 5, "hard").rows == -1).all()
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_pairs_are_left_out_as_in_blocks(mode: Any) -> None:
+    shelf = drawn(400, 6, 3)
+    groups = np.random.default_rng(0).integers(0, 4, 400).astype(np.uint64)  # many of nobody's
+    shelf = shelf._replace(groups=groups)
+    query = asked(shelf, 40)
+    for part in (query, query._replace(groups=None)):
+        engine = Scoring(part, shelf, mode, 0.5)
+        queries, rows = np.divmod(np.arange(40 * 400), 400)
+        there = np.isfinite(engine.block(0, 400, Buffers())).reshape(-1)
+        np.testing.assert_array_equal(engine.allowed(queries, rows), there)
+        if part.groups is not None:  # nobody's rows are found by nobody's queries
+            assert there[(groups[rows] == 0) & (part.groups[queries] == 0)].any()
 
 
 def test_rows_that_are_not_finite_are_never_found() -> None:

@@ -18,6 +18,10 @@ SCORES = 1 << 20
 LEAST, MOST = 512, 8192
 """Rows of a block: fewer are slow to multiply, more gain nothing."""
 
+FEW, LONG = 4, 128
+"""Queries up to which dot products row after row, which read the rows in their order in memory,
+are up to twice as fast as a product of matrices; length of a row from which they are."""
+
 SEVERAL = 128
 """Queries below which BLAS is up to twice as fast with the rows as the left factor."""
 
@@ -191,11 +195,16 @@ class _Own:
 
 def _product(queries: Array, rows: Array, out: Array, buffers: Buffers) -> None:
     """Multiply (Q, D) by (B, D) transposed, into `out` (Q, B)."""
+    few = len(queries) <= FEW and rows.shape[1] >= LONG
     if len(queries) == 1:
-        np.dot(rows, queries[0], out=out[0])
+        (np.vecdot if few else np.dot)(rows, queries[0], out=out[0])
     elif len(queries) < SEVERAL:
         turned = buffers.get("turned", len(rows), len(queries))
-        np.copyto(out, np.matmul(rows, queries.T, out=turned).T)
+        if few:
+            np.vecdot(rows[:, None], queries, out=turned)
+        else:
+            np.matmul(rows, queries.T, out=turned)
+        np.copyto(out, turned.T)
     else:
         np.matmul(queries, rows.T, out=out)
 
