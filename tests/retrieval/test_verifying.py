@@ -16,7 +16,7 @@ from chainrule.retrieval.seals import BLOCK, Sums, read_seal
 from chainrule.retrieval.store import Snapshot
 from chainrule.retrieval.verifying import verify
 from chainrule.retrieval.writing import Writer
-from tests.retrieval.shelves import built, check, names_of, next_version, rows
+from tests.retrieval.shelves import built, check, entry, names_of, next_version, rows, whole
 
 ROOT = Path(__file__).parents[2]
 
@@ -163,6 +163,21 @@ def test_damage_is_not_blessed_by_the_next_writer(index: Path) -> None:
     with Writer(index) as writer:
         writer.remove(["image-000020"])
     assert verify(index) == []
+
+
+def test_a_damaged_record_harms_no_other_row_when_it_is_removed(tmp_path: Path) -> None:
+    """Its place of the thumbnail is another's: that must not be erased, its own must go."""
+    folder = built(tmp_path / "i", names_of(30))
+    with open(folder / "rows-0.bin", "r+b") as file:
+        file.seek(20 * 48 + 24)
+        place = file.read(12)
+        file.seek(10 * 48 + 24)
+        file.write(place)
+    with Writer(folder) as writer:
+        writer.remove(["image-000010"])
+    assert verify(folder) == []
+    check(folder, {*names_of(30)} - {"image-000010"})
+    assert entry("image-000010").thumbnail not in whole(folder)
 
 
 def test_a_damaged_file_of_the_model_is_not_blessed(index: Path) -> None:
