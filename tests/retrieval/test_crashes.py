@@ -25,7 +25,17 @@ from chainrule.retrieval.layout import DATABASE, JOURNAL, SEAL
 from chainrule.retrieval.store import Snapshot
 from chainrule.retrieval.verifying import verify
 from chainrule.retrieval.writing import Writer
-from tests.retrieval.shelves import SETTINGS, D, built, check, names_of, next_version, rows, whole
+from tests.retrieval.shelves import (
+    SETTINGS,
+    D,
+    built,
+    check,
+    names_of,
+    next_version,
+    rows,
+    traces,
+    whole,
+)
 
 ROOT = Path(__file__).parents[2]
 
@@ -93,7 +103,7 @@ def kill_often(folder: Path, kind: str, times: int, seed: int) -> int:
 
 
 def test_killed_at_random(tmp_path: Path) -> None:
-    assert kill_often(tmp_path / "i", "mixed", 7, 100)
+    assert kill_often(tmp_path / "i", "mixed", 5, 100)
 
 
 @pytest.mark.slow
@@ -102,7 +112,7 @@ def test_killed_at_random_and_often(tmp_path: Path, kind: str) -> None:
     assert kill_often(tmp_path / "i", kind, 20, 1000) > 5
 
 
-@pytest.mark.parametrize("times", [3, pytest.param(12, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("times", [2, pytest.param(12, marks=pytest.mark.slow)])
 def test_killed_while_indexes_are_made(tmp_path: Path, times: int) -> None:
     random = np.random.default_rng(0)
     for turn in range(times):
@@ -235,10 +245,10 @@ def test_a_crash_at_each_step(tmp_path: Path, work: Any, torn: bool) -> None:
 
 def assert_gone(folder: Path, names: set[str]) -> None:
     content = whole(folder)
-    assert not [name for name in names if name.encode() in content]
+    assert not {name: found for name in names if (found := traces(content, name))}
 
 
-@pytest.mark.parametrize("torn", [False, True])
+@pytest.mark.parametrize("torn", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_a_crash_at_each_step_of_making_one(tmp_path: Path, torn: bool) -> None:
     step, made = 0, set()
     while True:

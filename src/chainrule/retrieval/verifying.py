@@ -13,6 +13,7 @@ from typing import Literal
 import numpy as np
 
 from chainrule.errors import ChainruleError
+from chainrule.retrieval.creating import is_plain
 from chainrule.retrieval.database import Database, State, open_database, raw
 from chainrule.retrieval.layout import (
     DATA,
@@ -160,6 +161,9 @@ class _Check:
             expected = {k: v for k, v in self._seal.files.items() if k != DATABASE}
         for name, (size, total) in sorted(expected.items()):
             self._progress(name, 0.0)
+            if not is_plain(name):
+                yield Problem(DATABASE, f"a file of the name {name!r}", "damaged", _REBUILD)
+                continue
             try:
                 with open(self._folder / name, "rb") as file:
                     found = file_sum(file.fileno())

@@ -262,6 +262,7 @@ class Writer:
             self._rows.erase(row, offset, length)
         dropped = [name for (name,) in self._db.rows("SELECT name FROM files WHERE size < 0")]
         for name in dropped:
+            check_name(name)  # a damaged database must not remove files elsewhere
             (self.folder / name).unlink(missing_ok=True)
         if any(offset < 0 for _, offset, _ in pending):
             self._next(None, self._state.dimension)  # the thumbnail goes with the old files
