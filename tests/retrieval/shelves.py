@@ -116,3 +116,19 @@ def whole(folder: Path) -> bytes:
     """Give the bytes of all files of a folder, one after the other, with their names."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     return b"\0".join(path.name.encode() + b"\0" + path.read_bytes() for path in files)
+
+
+def traces(content: bytes, name: str) -> list[str]:
+    """Say what of an image is in these bytes."""
+    one = entry(name)
+    parts = {
+        "id": one.id.encode(),
+        "source": one.source.encode(),
+        "group": one.group.to_bytes(8, "little"),
+        "phash": one.phash.to_bytes(8, "little"),
+        "vector": vector(name)[:-1].tobytes(),
+        "classes": classes(name).tobytes(),
+        "thumbnail": one.thumbnail[:24],
+        "path": one.path.encode() if one.path else b"?",
+    }
+    return [part for part, value in parts.items() if value in content]

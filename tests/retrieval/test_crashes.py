@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import resource
 import shutil
 import signal
 import subprocess
@@ -19,13 +18,23 @@ import numpy as np
 import pytest
 
 from chainrule.errors import DataError
-from chainrule.retrieval import database, store
+from chainrule.retrieval import database
 from chainrule.retrieval.creating import create_index
-from chainrule.retrieval.layout import DATABASE, JOURNAL, SEAL
+from chainrule.retrieval.layout import DATABASE, JOURNAL
 from chainrule.retrieval.store import Snapshot
 from chainrule.retrieval.verifying import verify
 from chainrule.retrieval.writing import Writer
-from tests.retrieval.shelves import SETTINGS, D, built, check, names_of, next_version, rows, whole
+from tests.retrieval.shelves import (
+    SETTINGS,
+    D,
+    built,
+    check,
+    names_of,
+    next_version,
+    rows,
+    traces,
+    whole,
+)
 
 ROOT = Path(__file__).parents[2]
 
@@ -93,7 +102,7 @@ def kill_often(folder: Path, kind: str, times: int, seed: int) -> int:
 
 
 def test_killed_at_random(tmp_path: Path) -> None:
-    assert kill_often(tmp_path / "i", "mixed", 7, 100)
+    assert kill_often(tmp_path / "i", "mixed", 5, 100)
 
 
 @pytest.mark.slow
@@ -102,7 +111,7 @@ def test_killed_at_random_and_often(tmp_path: Path, kind: str) -> None:
     assert kill_often(tmp_path / "i", kind, 20, 1000) > 5
 
 
-@pytest.mark.parametrize("times", [3, pytest.param(12, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("times", [2, pytest.param(12, marks=pytest.mark.slow)])
 def test_killed_while_indexes_are_made(tmp_path: Path, times: int) -> None:
     random = np.random.default_rng(0)
     for turn in range(times):
@@ -235,10 +244,10 @@ def test_a_crash_at_each_step(tmp_path: Path, work: Any, torn: bool) -> None:
 
 def assert_gone(folder: Path, names: set[str]) -> None:
     content = whole(folder)
-    assert not [name for name in names if name.encode() in content]
+    assert not {name: found for name in names if (found := traces(content, name))}
 
 
-@pytest.mark.parametrize("torn", [False, True])
+@pytest.mark.parametrize("torn", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_a_crash_at_each_step_of_making_one(tmp_path: Path, torn: bool) -> None:
     step, made = 0, set()
     while True:
@@ -311,116 +320,6 @@ def test_a_writer_that_rolls_back_and_is_killed_again(tmp_path: Path) -> None:
     assert {problem.level for problem in verify(folder)} == {"unsealed"}
 
 
-def failing(number: int) -> Any:
-    def call(*args: Any) -> Any:
-        raise OSError(number, os.strerror(number))
-
-    return call
-
-
-@pytest.mark.parametrize("where", ["pwrite", "fsync"])
-def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str) -> None:
-    folder = built(tmp_path / "i", names_of(60))
-    with Writer(folder) as writer:
-        with monkeypatch.context() as patch:
-            patch.setattr(os, where, failing(28))
-            with pytest.raises(OSError, match=r"No space left.*\.bin"):
-                writer.append(*rows(names_of(5, 100)))
-            with pytest.raises(OSError, match="No space left"):
-                writer.rewrite(next_version, D)
-        assert writer.count == 60
-        check(folder, names_of(60))
-        writer.append(*rows(names_of(5, 100)))
-    check(folder, [*names_of(60), *names_of(5, 100)])
-    assert verify(folder) == []
-
-
-def test_a_full_disk_for_the_database(tmp_path: Path) -> None:
-    folder = built(tmp_path / "i", names_of(60))
-    with Writer(folder) as writer:
-        (pages,) = writer._db.rows("PRAGMA page_count")[0]
-        writer._db.rows(f"PRAGMA max_page_count = {pages}")
-        with pytest.raises(OSError, match=r"full.*index\.db"):
-            writer.append(*rows(names_of(500, 100)))
-        check(folder, names_of(60))
-    assert verify(folder) == []
-
-
-def test_a_limit_of_the_size_of_files(tmp_path: Path) -> None:
-    folder = built(tmp_path / "i", names_of(60))
-
-    def work() -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
-        with Writer(folder) as writer:
-            for turn in range(1000):
-                try:
-                    writer.append(*rows(names_of(50, 100 + 50 * turn)))
-                except OSError:
-                    os._exit(77)
-
-    assert forked(work) == 77
-    ids, _ = check(folder)
-    assert len(ids) > 60
-    assert (len(ids) - 60) % 50 == 0
-    append_later(folder)
-    assert verify(folder) == []
-
-
-def append_later(folder: Path) -> None:
-    with Writer(folder) as writer:
-        writer.append(*rows(["later"]))
-
-
-def test_a_folder_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = built(tmp_path / "i", names_of(60))
-    monkeypatch.setattr(os, "access", lambda *args: False)
-    with pytest.raises(OSError, match="cannot be written"):
-        Writer(folder).__enter__()
-    check(folder, names_of(60))
-
-
-def test_an_interrupted_change_leaves_the_writer_in_step(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """An exception right after a commit: the writer sees that it happened."""
-    folder = built(tmp_path / "i", names_of(60))
-    original = database.commit
-
-    def interrupted(connection: Any) -> None:
-        original(connection)
-        raise KeyboardInterrupt
-
-    for change, expected in [
-        (lambda w: w.append(*rows(names_of(5, 100))), 65),
-        (lambda w: w.rewrite(next_version, D), 65),
-        (lambda w: w.remove(names_of(3)), 62),
-    ]:
-        with Writer(folder) as writer:
-            with monkeypatch.context() as patch:
-                patch.setattr(database, "commit", interrupted)
-                with pytest.raises(KeyboardInterrupt):
-                    change(writer)
-            assert len(check(folder)[0]) == expected
-        with Writer(folder):
-            pass
-        assert all(problem.usable for problem in verify(folder))
-    assert verify(folder) == []
-
-
-def test_the_seal_is_renewed_while_images_are_added(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    folder = built(tmp_path / "i", names_of(60))
-    monkeypatch.setattr("chainrule.retrieval.writing._SEAL_EVERY", 0.0)
-    monkeypatch.setattr("chainrule.retrieval.writing._SEAL_SHARE", 0)
-    seals = set()
-    with Writer(folder) as writer:
-        for turn in range(3):
-            writer.append(*rows(names_of(5, 100 + 5 * turn)))
-            seals.add((folder / SEAL).read_bytes())
-    assert len(seals) == 3
-
-
 def test_a_damaged_journal_is_an_error_in_words(tmp_path: Path) -> None:
     folder = built(tmp_path / "i", names_of(60))
     hot(folder)
@@ -430,4 +329,3 @@ def test_a_damaged_journal_is_an_error_in_words(tmp_path: Path) -> None:
     (folder / JOURNAL).write_bytes(b"\x00" * 512 + b"x" * 3000)
     with pytest.raises((DataError, OSError)):
         Snapshot(folder, wait=0.0)
-    assert store.Snapshot is Snapshot

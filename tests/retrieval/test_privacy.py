@@ -21,36 +21,20 @@ from tests.retrieval.shelves import (
     SETTINGS,
     built,
     check,
-    classes,
     entry,
     names_of,
     next_version,
     rows,
-    vector,
+    traces,
     whole,
 )
-
-
-def traces(content: bytes, name: str) -> list[str]:
-    """Say what of an image is in these bytes."""
-    one = entry(name)
-    parts = {
-        "id": one.id.encode(),
-        "source": one.source.encode(),
-        "group": one.group.to_bytes(8, "little"),
-        "phash": one.phash.to_bytes(8, "little"),
-        "vector": vector(name)[:-1].tobytes(),
-        "classes": classes(name).tobytes(),
-        "thumbnail": one.thumbnail[:24],
-        "path": one.path.encode() if one.path else b"?",
-    }
-    return [part for part, value in parts.items() if value in content]
 
 
 @pytest.mark.parametrize("removed", [3, 60, 200])
 def test_nothing_of_a_removed_image_stays(tmp_path: Path, removed: int) -> None:
     """Also after many changes, which leave copies of lines on the database's pages."""
-    folder = built(tmp_path / "i", names_of(600), 37)
+    shuffled = np.random.default_rng(2).permutation(names_of(600)).tolist()
+    folder = built(tmp_path / "i", shuffled, 37)
     content = whole(folder)
     assert traces(content, "image-000001") == [
         "id", "source", "group", "phash", "vector", "classes", "thumbnail", "path"
@@ -67,6 +51,19 @@ def test_nothing_of_a_removed_image_stays(tmp_path: Path, removed: int) -> None:
     ids, _ = check(folder)
     assert not ids & set(names)
     assert verify(folder) == []
+
+
+def test_a_removal_leaves_no_page_out_of_use(tmp_path: Path) -> None:
+    """The database is written anew: even what an older SQLite had left there is gone."""
+    folder = built(tmp_path / "i", names_of(600))
+    with Writer(folder) as writer:
+        writer.note("big", "a secret " * 9000)
+        writer._db.rows("PRAGMA secure_delete = OFF")
+        writer.note("big", 1)
+        assert b"a secret a secret" in whole(folder)
+        writer.remove(names_of(1))
+        assert writer._db.rows("PRAGMA freelist_count")[0][0] == 0
+    assert b"a secret a secret" not in whole(folder)
 
 
 def test_a_label_that_only_a_removed_image_had(tmp_path: Path) -> None:

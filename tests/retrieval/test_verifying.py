@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -16,7 +17,7 @@ from chainrule.retrieval.seals import BLOCK, Sums, read_seal
 from chainrule.retrieval.store import Snapshot
 from chainrule.retrieval.verifying import verify
 from chainrule.retrieval.writing import Writer
-from tests.retrieval.shelves import built, check, names_of, next_version, rows
+from tests.retrieval.shelves import built, check, entry, names_of, next_version, rows, whole
 
 ROOT = Path(__file__).parents[2]
 
@@ -163,6 +164,49 @@ def test_damage_is_not_blessed_by_the_next_writer(index: Path) -> None:
     with Writer(index) as writer:
         writer.remove(["image-000020"])
     assert verify(index) == []
+
+
+def test_a_damaged_record_harms_no_other_row_when_it_is_removed(tmp_path: Path) -> None:
+    """Its place of the thumbnail is another's: that must not be erased, its own must go."""
+    folder = built(tmp_path / "i", names_of(30))
+    with open(folder / "rows-0.bin", "r+b") as file:
+        file.seek(20 * 48 + 24)
+        place = file.read(12)
+        file.seek(10 * 48 + 24)
+        file.write(place)
+    with Writer(folder) as writer:
+        writer.remove(["image-000010"])
+    assert verify(folder) == []
+    check(folder, {*names_of(30)} - {"image-000010"})
+    assert entry("image-000010").thumbnail not in whole(folder)
+
+
+def test_a_changed_state_is_damage_and_not_a_killed_writer(index: Path) -> None:
+    for change in ("commits = commits + 1", "count = count - 1", "generation = 7", "due = 1"):
+        copy = shutil.copytree(index, index.parent / change.replace(" ", ""))
+        sql(copy, f"UPDATE state SET {change}")
+        assert DATABASE in {problem.file for problem in verify(copy) if not problem.usable}
+        with pytest.raises(ChainruleError, match="row of state"):
+            Snapshot(copy)
+
+
+def test_a_name_of_a_file_in_a_damaged_database_leads_nowhere(index: Path) -> None:
+    (index.parent / "other").write_text("kept")
+    for name in ("../other", "a\0b", str(index.parent / "other")):
+        copy = shutil.copytree(index, index.parent / f"copy-{len(name)}")
+        sql(copy, "INSERT INTO files VALUES (?, -1, '', 1), (?, 3, '', 1)", (name, name + "x"))
+        (copy / SEAL).unlink()
+        assert DATABASE in {problem.file for problem in verify(copy) if not problem.usable}
+        with pytest.raises((ChainruleError, OSError)):
+            Writer(copy).__enter__()
+    assert (index.parent / "other").read_text() == "kept"
+
+
+def sql(folder: Path, statement: str, values: tuple[object, ...] = ()) -> None:
+    connection = sqlite3.connect(folder / DATABASE)
+    connection.execute(statement, values)
+    connection.commit()
+    connection.close()
 
 
 def test_a_damaged_file_of_the_model_is_not_blessed(index: Path) -> None:

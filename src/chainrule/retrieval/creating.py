@@ -62,13 +62,22 @@ def create_index(
             os.close(lock)
 
 
+def is_plain(name: str) -> bool:
+    r"""Say whether a name is a plain place inside an index's folder.
+
+    >>> is_plain("model/config.json"), is_plain("../key"), is_plain("a\0b")
+    (True, False, False)
+    """
+    parts = PurePosixPath(name).parts
+    plain = 0 < len(parts) <= 3 and all(_NAME.fullmatch(part) for part in parts)
+    return plain and "/".join(parts) == name and not name.endswith(SUFFIX)
+
+
 def check_name(name: str) -> None:
     """Refuse a name that is no plain place inside an index's folder, or one of its own."""
-    parts = PurePosixPath(name).parts
-    plain = bool(parts) and all(_NAME.fullmatch(part) for part in parts) and len(parts) <= 3
     own = name in RESERVED or DATA.fullmatch(name) is not None
     expect(
-        plain and not own and "/".join(parts) == name and not name.endswith(SUFFIX),
+        is_plain(name) and not own,
         "index",
         "a plain file name of letters, digits, '_', '-' and '.', none of the index's own",
         name=name,

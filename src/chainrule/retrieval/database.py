@@ -82,6 +82,8 @@ class Database:
 
     def rows(self, sql: str, values: Any = ()) -> list[Any]:
         """Run one statement and give its rows."""
+        if not self._open:
+            raise DataError(f"{self.path}: closed already; open the index anew")
         with translated(self.path):
             return self._connection.execute(sql, values).fetchall()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +14,11 @@ from chainrule.engine.op import Array
 from chainrule.errors import DataError, expect
 from chainrule.formats.atomic import sync_folder
 from chainrule.retrieval.database import Database, State
-from chainrule.retrieval.layout import DATA, LINE, RECORD, Layout, fields_of_line, row_sum
-from chainrule.retrieval.rowfiles import RowFiles
+from chainrule.retrieval.layout import DATA, RECORD, Layout, fields_of_line, lines_of, row_sum
+from chainrule.retrieval.rowfiles import Block, RowFiles
 
 Transform = Callable[[Array], Array]
 """Vectors (n, D) float32 to vectors (n, D') of any float type."""
-
-_ROWS = 1024
 
 
 def next_generation(
@@ -43,8 +41,9 @@ def next_generation(
     try:
         with database.writing():
             copy = _Copy(database, old, new, transform)
-            for lines in _blocks(database):
-                copy.block(lines)
+            for begin, end, lines in lines_of(database, state.count):
+                if lines:
+                    copy.block(lines, old.block(begin, end))
             new.sync()
             sync_folder(old.folder)
             database.rows("DELETE FROM removed")
@@ -60,8 +59,9 @@ def next_generation(
             database.put_state(after)
     except BaseException:
         new.close()
-        if database.state().generation != layout.generation:
-            _unlink(old.folder, layout)
+        with contextlib.suppress(OSError, DataError):
+            if database.state().generation != layout.generation:
+                _unlink(old.folder, layout)
         raise
     old.close()
     _unlink(old.folder, old.layout)
@@ -77,34 +77,36 @@ class _Copy:
         self._database, self._old, self._new, self._transform = database, old, new, transform
         self.rows = self.bytes = 0
 
-    def block(self, lines: list[Any]) -> None:
+    def block(self, lines: list[Any], block: Block) -> None:
         """Copy some rows, given as the database has them, and put their new places there."""
-        parts = [self._old.parts(row) for row, *_ in lines]
+        parts = [block.parts(row) for row, *_ in lines]
         sound = [
             row_sum(fields_of_line(line), *part) == line[-1]
             for line, part in zip(lines, parts, strict=True)
         ]
         vectors = self._vectors([part[1] for part in parts])
         places: list[tuple[int, bytes, int]] = []
-        table, classes, thumbnails = bytearray(), bytearray(), bytearray()
-        for at, (line, part) in enumerate(zip(lines, parts, strict=True)):
+        table, at = [], self.bytes
+        for row, (line, part) in enumerate(zip(lines, parts, strict=True)):
             record = np.frombuffer(part[0], RECORD).copy()
-            record["offset"] = self.bytes + len(thumbnails)
-            moved = (record.tobytes(), vectors[at].tobytes(), *part[2:])
-            total = row_sum(fields_of_line(line), *moved) if sound[at] else b"damaged"
-            table, classes, thumbnails = table + moved[0], classes + part[2], thumbnails + part[3]
-            places.append((self.rows + at, total, line[1]))
-        self._put(vectors, bytes(table), bytes(classes), bytes(thumbnails))
+            record["offset"], at = at, at + len(part[3])
+            table.append(record.tobytes())
+            moved = (table[row], vectors[row].tobytes(), *part[2:])
+            total = row_sum(fields_of_line(line), *moved) if sound[row] else b"damaged"
+            places.append((self.rows + row, total, line[1]))
+        self._put(vectors, table, [part[2] for part in parts], [part[3] for part in parts])
         self._database.many("UPDATE images SET row = ?, sum = ? WHERE serial = ?", places)
         self.rows += len(lines)
-        self.bytes += len(thumbnails)
+        self.bytes = at
 
-    def _put(self, vectors: Array, table: bytes, classes: bytes, thumbnails: bytes) -> None:
+    def _put(
+        self, vectors: Array, table: list[bytes], classes: list[bytes], thumbnails: list[bytes]
+    ) -> None:
         strides = self._new.layout.strides
         self._new.write("vectors", vectors.tobytes(), self.rows * strides["vectors"])
-        self._new.write("rows", table, self.rows * strides["rows"])
-        self._new.write("classes", classes, self.rows * strides["classes"])
-        self._new.write("thumbnails", thumbnails, self.bytes)
+        self._new.write("rows", b"".join(table), self.rows * strides["rows"])
+        self._new.write("classes", b"".join(classes), self.rows * strides["classes"])
+        self._new.write("thumbnails", b"".join(thumbnails), self.bytes)
 
     def _vectors(self, parts: list[bytes]) -> Array:
         old, new = self._old.layout, self._new.layout
@@ -128,13 +130,6 @@ def stored_vectors(vectors: Any, layout: Layout, rows: int) -> Array:
         row = int(np.flatnonzero(~np.isfinite(found).all(axis=1))[0])
         raise DataError(f"index: vector {row} has NaN or infinity, or is too large for the file")
     return found
-
-
-def _blocks(database: Database) -> Iterator[list[Any]]:
-    last = -1
-    while lines := database.rows(f"{LINE} WHERE row > ? ORDER BY row LIMIT {_ROWS}", (last,)):
-        last = lines[-1][0]
-        yield lines
 
 
 def _unlink(folder: Path, layout: Layout) -> None:

@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -14,6 +14,8 @@ import numpy as np
 
 from chainrule.engine.op import Array
 from chainrule.retrieval.settings import FILE as SETTINGS
+
+_ROWS = 1024  # read at once
 
 RECORD = np.dtype(
     [
@@ -101,6 +103,14 @@ LINE = (
     "height, width, path, tags, sum FROM images"
 )
 """What is read of an image to sum its row; the last is the sum that was stored."""
+
+
+def lines_of(database: Any, count: int) -> Iterator[tuple[int, int, list[Any]]]:
+    """Read the images of `count` rows as `LINE` does, by blocks: from, to, lines."""
+    sql = f"{LINE} WHERE row >= ? AND row < ? ORDER BY row"
+    for begin in range(0, count, _ROWS):
+        end = min(begin + _ROWS, count)
+        yield begin, end, database.rows(sql, (begin, end))
 
 
 def line_of(entry: Entry, row: int, serial: int) -> tuple[Any, ...]:

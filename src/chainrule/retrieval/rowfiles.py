@@ -16,6 +16,42 @@ from chainrule.retrieval.seals import Sums
 _BLOCK = 1 << 20
 
 
+class Block:
+    """Rows in a row, read at once from the open files of a generation (by kind).
+
+    Their thumbnails are read when they are asked for.  What is damaged gives fewer bytes.
+    """
+
+    def __init__(self, files: Mapping[str, int], layout: Layout, begin: int, end: int) -> None:
+        self._begin, self._strides, self._pictures = begin, layout.strides, files["thumbnails"]
+        self._total = os.fstat(self._pictures).st_size
+        self._bytes = {
+            kind: read_at(files[kind], (end - begin) * stride, begin * stride)
+            for kind, stride in self._strides.items()
+        }
+
+    def _part(self, kind: str, row: int) -> bytes:
+        stride = self._strides[kind]
+        at = (row - self._begin) * stride
+        return self._bytes[kind][at : at + stride]
+
+    def thumbnail(self, row: int) -> tuple[int, int]:
+        """Give the place of a row's thumbnail, at most what its file holds: offset and length."""
+        record = self._part("rows", row)
+        if len(record) < RECORD.itemsize:
+            return 0, 0
+        found = np.frombuffer(record, RECORD)[0]
+        offset = min(int(found["offset"]), self._total)
+        return offset, min(int(found["length"]), self._total - offset)
+
+    def parts(self, row: int) -> tuple[bytes, bytes, bytes, bytes]:
+        """Give all that the files hold of a row: record, vector, classes, thumbnail."""
+        offset, length = self.thumbnail(row)
+        picture = read_at(self._pictures, length, offset)
+        vector, classes = self._part("vectors", row), self._part("classes", row)
+        return self._part("rows", row), vector, classes, picture
+
+
 class RowFiles:
     """The open files of a generation, with the sums of their blocks.
 
@@ -45,27 +81,9 @@ class RowFiles:
         with self._named(kind):
             write_at(self._open[kind], data, offset)
 
-    def read(self, kind: str, size: int, offset: int) -> bytes:
-        """Read bytes from a place of one file."""
-        return read_at(self._open[kind], size, offset)
-
-    def row(self, kind: str, row: int) -> bytes:
-        """Read the bytes of one row."""
-        stride = self.layout.strides[kind]
-        return self.read(kind, stride, row * stride)
-
-    def thumbnail(self, row: int) -> tuple[int, int]:
-        """Give the place of a row's thumbnail, at most what its file holds: offset and length."""
-        record = np.frombuffer(self.row("rows", row), RECORD)[0]
-        total = os.fstat(self._open["thumbnails"]).st_size
-        offset = min(int(record["offset"]), total)
-        return offset, min(int(record["length"]), total - offset)
-
-    def parts(self, row: int) -> tuple[bytes, bytes, bytes, bytes]:
-        """Read all that the files hold of a row: record, vector, classes, thumbnail."""
-        offset, length = self.thumbnail(row)
-        thumbnail = self.read("thumbnails", length, offset)
-        return self.row("rows", row), self.row("vectors", row), self.row("classes", row), thumbnail
+    def block(self, begin: int, end: int) -> Block:
+        """Read the rows from `begin` up to `end`."""
+        return Block(self._open, self.layout, begin, end)
 
     def erase(self, row: int, offset: int, length: int) -> None:
         """Write zeros over all that the files hold of a row, its thumbnail too."""

@@ -220,7 +220,7 @@ class Snapshot:
     def files(self) -> dict[str, int]:
         """Give the names and sizes of the other files of the index, as the last commit has them."""
         with self._guard:
-            return dict(self._database.rows("SELECT name, size FROM files ORDER BY name"))
+            return dict(self._database.rows("SELECT name, size FROM files WHERE size >= 0"))
 
     def stale(self) -> bool:
         """Say whether the index changed since; cheap enough to be asked before each search."""

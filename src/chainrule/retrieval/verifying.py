@@ -8,28 +8,28 @@ import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
-from chainrule.errors import ChainruleError, DataError
+from chainrule.errors import ChainruleError
+from chainrule.retrieval.creating import is_plain
 from chainrule.retrieval.database import Database, State, open_database, raw
 from chainrule.retrieval.layout import (
     DATA,
     DATABASE,
     JOURNAL,
     KEY,
-    LINE,
     LOCK,
-    RECORD,
     SEAL,
     Layout,
     fields_of_line,
-    read_at,
+    lines_of,
     row_sum,
 )
 from chainrule.retrieval.locks import locked
 from chainrule.retrieval.recovery import recovered
+from chainrule.retrieval.rowfiles import Block
 from chainrule.retrieval.seals import BLOCK, Seal, block_sum, file_sum, read_seal
 from chainrule.retrieval.settings import read_settings
 
@@ -38,7 +38,6 @@ Progress = Callable[[str, float], None]
 
 Level = Literal["note", "unsealed", "damaged"]
 
-_ROWS = 1024
 _SHOWN = 10
 _REBUILD = "restore the file from a copy, or build the index anew"
 _NEXT = "any writer sets it right: chainrule index add, or remove"
@@ -162,6 +161,9 @@ class _Check:
             expected = {k: v for k, v in self._seal.files.items() if k != DATABASE}
         for name, (size, total) in sorted(expected.items()):
             self._progress(name, 0.0)
+            if not is_plain(name):
+                yield Problem(DATABASE, f"a file of the name {name!r}", "damaged", _REBUILD)
+                continue
             try:
                 with open(self._folder / name, "rb") as file:
                     found = file_sum(file.fileno())
@@ -221,33 +223,29 @@ class _Check:
         """Sum each row anew, and see that each has one place."""
         state = database.state()
         try:
-            with database.reading(), _Opened(self._folder, layout) as files:
-                places, wrong = np.zeros(state.count, np.int8), []
+            with database.reading(), _opened(self._folder, layout) as files:
+                places, wrong = np.zeros(state.count, np.int64), []
                 for (row,) in database.rows("SELECT row FROM removed"):
                     places[row] += 1
-                for line in self._lines(database, state.count):
-                    places[line[0]] += 1
-                    if files.sum(line) != line[-1]:
-                        wrong.append(line)
+                for begin, end, lines in lines_of(database, state.count):
+                    self._progress("rows", begin / state.count)
+                    block = Block(files, layout, begin, end)
+                    for line in lines:
+                        places[line[0]] += 1
+                        if row_sum(fields_of_line(line), *block.parts(line[0])) != line[-1]:
+                            wrong.append(line)
+                stored = database.rows("SELECT COUNT(*) FROM images")[0][0]
         except (ChainruleError, OSError, ValueError, TypeError, IndexError) as error:
             yield Problem(DATABASE, f"rows that cannot be read: {error}", "damaged", _REBUILD)
             return
         lost = np.flatnonzero(places != 1)
-        if len(lost):
-            what = f"{len(lost)} rows that are there not once, the first {lost[0]}"
+        if len(lost) or stored > state.count:
+            what = f"{len(lost)} rows are there not once, and {stored} images of {state.count} rows"
             yield Problem(DATABASE, what, "damaged", _REBUILD)
         for line in wrong[:_SHOWN]:
             more = f"; {len(wrong)} such rows" if len(wrong) > 1 else ""
             what = f"row {line[0]} (id {line[2]}) is not what was written{more}"
             yield Problem(layout.names["rows"], what, "damaged", "remove the image and add it anew")
-
-    def _lines(self, database: Database, count: int) -> Iterator[Any]:
-        last = -1
-        sql = f"{LINE} WHERE row > ? ORDER BY row LIMIT {_ROWS}"
-        while lines := database.rows(sql, (last,)):
-            self._progress("rows", max(0, last) / max(1, count))
-            yield from lines
-            last = lines[-1][0]
 
     def _look_around(self) -> Iterator[Problem]:
         """Name what does not belong to the index, and who else can read the key."""
@@ -275,37 +273,14 @@ class _Check:
             yield Problem(KEY, "others than its owner may read it", "note", f"chmod 600 {KEY}")
 
 
-class _Opened:
-    """The files of the rows, open to be read."""
-
-    def __init__(self, folder: Path, layout: Layout) -> None:
-        self._layout = layout
-        self._open: dict[str, int] = {}
-        with contextlib.ExitStack() as stack:
-            for kind, name in layout.names.items():
-                descriptor = os.open(folder / name, os.O_RDONLY | os.O_CLOEXEC)
-                stack.callback(os.close, descriptor)
-                self._open[kind] = descriptor
-            self._stack = stack.pop_all()
-
-    def sum(self, line: Any) -> bytes:
-        """Sum the row of a line of the database."""
-        row, strides = int(line[0]), self._layout.strides
-        parts = {
-            kind: read_at(self._open[kind], size, row * size) for kind, size in strides.items()
-        }
-        if len(parts["rows"]) != RECORD.itemsize:
-            raise DataError(f"row {row} lies outside its file")
-        record = np.frombuffer(parts["rows"], RECORD)[0]
-        total = os.fstat(self._open["thumbnails"]).st_size
-        offset = min(int(record["offset"]), total)
-        size = min(int(record["length"]), total - offset)
-        thumbnail = read_at(self._open["thumbnails"], size, offset)
-        fields = fields_of_line(line)
-        return row_sum(fields, parts["rows"], parts["vectors"], parts["classes"], thumbnail)
-
-    def __enter__(self) -> _Opened:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._stack.close()
+@contextlib.contextmanager
+def _opened(folder: Path, layout: Layout) -> Iterator[dict[str, int]]:
+    """Open the files of the rows to be read, by kind."""
+    files: dict[str, int] = {}
+    try:
+        for kind, name in layout.names.items():
+            files[kind] = os.open(folder / name, os.O_RDONLY | os.O_CLOEXEC)
+        yield files
+    finally:
+        for descriptor in files.values():
+            os.close(descriptor)

@@ -20,7 +20,16 @@ from chainrule.retrieval.batches import Batch
 from chainrule.retrieval.creating import check_name, seal_files
 from chainrule.retrieval.database import Database, database_path, open_database, raw
 from chainrule.retrieval.generations import Transform, drop_other_generations, next_generation
-from chainrule.retrieval.layout import DATABASE, JOURNAL, SEAL, Entry, Layout
+from chainrule.retrieval.layout import (
+    DATABASE,
+    JOURNAL,
+    LINE,
+    SEAL,
+    Entry,
+    Layout,
+    fields_of_line,
+    row_sum,
+)
 from chainrule.retrieval.locks import acquire
 from chainrule.retrieval.rowfiles import RowFiles
 from chainrule.retrieval.seals import Seal, file_sum, read_seal
@@ -154,15 +163,15 @@ class Writer:
 
     def known(self, ids: Iterable[str]) -> set[str]:
         """Say which of these ids are in the index."""
-        return {name for name, _, _ in self._found(ids)}
+        return {line[2] for line in self._found(ids)}
 
-    def _found(self, ids: Iterable[str]) -> list[tuple[str, int, int]]:
-        wanted, found = list(dict.fromkeys(ids)), []
+    def _found(self, ids: Iterable[str]) -> list[Any]:
+        wanted: list[str] = list(dict.fromkeys(ids))
+        found: list[Any] = []
         for at in range(0, len(wanted), _MANY):
             part = wanted[at : at + _MANY]
             marks = ",".join("?" * len(part))
-            sql = f"SELECT id, serial, row FROM images WHERE id IN ({marks})"
-            found += self._db.rows(sql, part)
+            found += self._db.rows(f"{LINE} WHERE id IN ({marks})", part)
         return found
 
     def append(self, entries: Sequence[Entry], vectors: Any, probabilities: Any) -> None:
@@ -230,10 +239,8 @@ class Writer:
         if not found:
             return 0
         with self._commit(due=1):
-            for _, serial, row in found:
-                offset, length = self._rows.thumbnail(row)
-                self._db.rows("INSERT INTO removed VALUES (?, ?, ?)", (row, offset, length))
-                self._db.rows("DELETE FROM images WHERE serial = ?", (serial,))
+            self._db.many("INSERT INTO removed VALUES (?, ?, ?)", map(self._place, found))
+            self._db.many("DELETE FROM images WHERE serial = ?", [(line[1],) for line in found])
             used = "SELECT label FROM images WHERE label IS NOT NULL"
             self._db.rows(f"DELETE FROM labels WHERE code NOT IN ({used})")
             self._db.rows("UPDATE files SET size = -1 WHERE derived")
@@ -242,6 +249,12 @@ class Writer:
         self.seal()
         return len(found)
 
+    def _place(self, line: Any) -> tuple[int, int, int]:
+        """Say where the thumbnail of a row lies; at -1 where a damaged record cannot tell."""
+        block = self._rows.block(line[0], line[0] + 1)
+        sound = row_sum(fields_of_line(line), *block.parts(line[0])) == line[-1]
+        return (line[0], *(block.thumbnail(line[0]) if sound else (-1, 0)))
+
     def _finish_removal(self) -> None:
         """Erase what removed rows and dropped files left; a killed writer may have begun it."""
         pending = self._db.rows("SELECT * FROM removed WHERE offset IS NOT NULL")
@@ -249,7 +262,10 @@ class Writer:
             self._rows.erase(row, offset, length)
         dropped = [name for (name,) in self._db.rows("SELECT name FROM files WHERE size < 0")]
         for name in dropped:
+            check_name(name)  # a damaged database must not remove files elsewhere
             (self.folder / name).unlink(missing_ok=True)
+        if any(offset < 0 for _, offset, _ in pending):
+            self._next(None, self._state.dimension)  # the thumbnail goes with the old files
         if pending or dropped:
             self._rows.sync()
             sync_folder(self.folder)
