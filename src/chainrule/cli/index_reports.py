@@ -63,9 +63,7 @@ def _facts(index: Index) -> dict[str, Any]:
         "whitened": snapshot.note(WHITENING) is not None,
         "numbers": settings.dtype,
         "graph": "none" if graph is None else f"finds {100 * graph['recall']:.1f} % of the nearest",
-        "outliers_told_by": "nothing yet"
-        if note is None
-        else _told_by(note),
+        "outliers_told_by": "nothing yet" if note is None else _told_by(note),
         "keeps_paths": settings.keep_paths,
         "keeps_tags": list(settings.keep_tags),
         "small_pictures": f"{settings.thumbnail} pixels" if settings.thumbnail else "none",
