@@ -5,7 +5,8 @@
 Each round calls everything once, in another order than the round before and with a rest between,
 since BLAS's and OpenMP's threads spin for a while after each call; printed are the median of the
 rounds' ratios and its quartiles.  The rows are drawn around centres, so that a graph of neighbours
-has something to find.  `--only` picks parts: one, batch, graph, memory.
+has something to find.  `--only` picks parts: one, batch, graph, memory,
+build (an index out of pictures).
 """
 
 from __future__ import annotations
@@ -22,14 +23,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 from report import line
 
 from chainrule.engine.threads import hold_blas, release_blas
 from chainrule.retrieval.approximate import Graph, nearest_approximate, recall_at
+from chainrule.retrieval.making import Source, build_index
 from chainrule.retrieval.ranking import nearest
 from chainrule.retrieval.shelf import Query, Shelf
+from chainrule.training.config import TrainConfig
+from chainrule.training.task import TrainTask
 
 K, CLASSES, CENTRES, SPREAD = 10, 10, 500, 0.7
+CLASSES_BUILT, BUILD_BAR = 6, 60.0
 ONE_BAR, BATCH_BAR, MEMORY_BAR = 1.3, 1 / 0.7, 300.0
 REST = 0.15
 """Seconds after which the threads of the call before have gone to sleep."""
@@ -212,7 +218,42 @@ def measure_memory(dimension: int, megabytes: int, counts: Sequence[int]) -> Non
             line(what, f"{most:.0f} MiB anonymous", bar, most < MEMORY_BAR)
 
 
-# The building of an index out of images is measured here, once there is one.
+def write_pictures(folder: Path, count: int) -> None:
+    """Write grey JPEG files of 64x64, smooth and all different, in folders of six classes."""
+    rng = np.random.default_rng(0)
+    for number in range(count):
+        coarse = rng.integers(0, 256, (9, 9), np.uint8)
+        place = folder / f"class{number % CLASSES_BUILT}"
+        place.mkdir(parents=True, exist_ok=True)
+        smooth = Image.fromarray(coarse).resize((64, 64), Image.Resampling.BICUBIC)
+        smooth.save(place / f"{number:06}.jpeg", quality=90)
+
+
+def measure_build(count: int, rounds: int) -> None:
+    """An index of pictures by the retrieval network, decoding and writing included."""
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        write_pictures(folder / "few", 60)
+        config = TrainConfig(
+            model="retrieval_dcnn",
+            data=str(folder / "few"),
+            epochs=1,
+            transforms=("Resize(64)", "Normalize()"),
+        )
+        TrainTask(config, folder / "run").run()
+        write_pictures(folder / "pictures", count)
+        taken = []
+        for number in range(rounds):
+            begin = time.perf_counter()
+            out = folder / f"index{number}"
+            report = build_index(folder / "run", Source(str(folder / "pictures")), out)
+            taken.append(time.perf_counter() - begin)
+            assert report.added == count, report
+        middle = float(np.median(taken))
+        bar = f"bar: {BUILD_BAR:.0f} s for 10,000"
+        met = middle < BUILD_BAR * count / 10_000
+        line(f"index of {count:,} pictures of 64x64", f"{middle:.1f} s", bar, met)
+        line("  images a second", f"{count / middle:.0f}")
 
 
 def main() -> None:
@@ -226,12 +267,14 @@ def main() -> None:
     parser.add_argument("--queries", type=int, default=1000)
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--megabytes", type=int, default=2048)
+    parser.add_argument("--pictures", type=int, default=10_000, help="of the index that is built")
     parser.add_argument("--quick", action="store_true", help="see that it works")
-    parts = ("one", "batch", "graph", "memory")
+    parts = ("one", "batch", "graph", "memory", "build")
     parser.add_argument("--only", nargs="+", choices=parts, default=parts)
     given = parser.parse_args()
     if given.quick:
         given.rows, given.queries, given.rounds, given.megabytes = 5000, 50, 2, 128
+        given.pictures = 200
     shelf, query = drawn(given.rows, given.dimension, given.queries)
     if "one" in given.only:
         measure_one(shelf, query, given.rounds)
@@ -241,6 +284,8 @@ def main() -> None:
         measure_graph(shelf, query, given.rounds)
     if "memory" in given.only:
         measure_memory(given.dimension, given.megabytes, (1, given.queries))
+    if "build" in given.only:
+        measure_build(given.pictures, max(1, given.rounds // 5))
 
 
 if __name__ == "__main__":
