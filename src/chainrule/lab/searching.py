@@ -72,12 +72,11 @@ class Sought:
     plain: Answer
 
 
-def read_wanted(query: Query, likes: Iterable[str], state: dict[str, Any]) -> Wanted:
-    """Read what is asked, and write it into the page's state as far as it is right.
+def read_wanted(query: Query, likes: Iterable[str], wanted: Wanted, state: dict[str, Any]) -> None:
+    """Read what is asked into `wanted` and into the page's state, as far as it is right.
 
     Raises DataError for the first value that cannot be.
     """
-    wanted = Wanted()
     wanted.include_own, wanted.heat = query.flag("own"), query.flag("heat")
     state["own"] = "1" if wanted.include_own else ""
     state["heat"] = "1" if wanted.heat else ""
@@ -85,17 +84,16 @@ def read_wanted(query: Query, likes: Iterable[str], state: dict[str, Any]) -> Wa
     state["k"] = wanted.k if wanted.k != 10 else ""
     wanted.mode = query.choice("class", ["soft", "hard"], "soft")
     state["class"] = wanted.mode if wanted.mode != "soft" else ""
-    wanted.picture = query.text("picture")
-    if wanted.picture and not wanted.of_index and not _HANDED.fullmatch(wanted.picture):
-        raise DataError(f"picture: there is none of the name {wanted.picture[:40]!r}")
-    state["picture"] = wanted.picture
+    picture = query.text("picture")
+    if picture and not _ID.fullmatch(picture) and not _HANDED.fullmatch(picture):
+        raise DataError(f"picture: there is none of the name {picture[:40]!r}")
+    state["picture"] = wanted.picture = picture
     wanted.like = _likes(likes)
     state["like"] = list(wanted.like)
     wanted.region = read_region(query.text("region"))
     if wanted.region is not None and not wanted.picture:
         raise DataError("region: expected a picture to take the part of; hand one in first")
     state["region"] = region_text(wanted.region)
-    return wanted
 
 
 def _likes(likes: Iterable[str]) -> tuple[str, ...]:
@@ -197,10 +195,15 @@ def _small(opened: Opened, entry: Entry) -> Array:
 def seek(opened: Opened, wanted: Wanted, pictures: Pictures) -> Sought:
     """Ask, and search twice: with the class that the network sees, and without."""
     question = ask(opened, wanted, pictures)
-    with opened.told():
+    with opened.told(), np.errstate(all="ignore"):  # damage is told below, in words
         by_class, plain = (
             opened.index.search(question, wanted.k, mode=mode, include_own=wanted.include_own)
             for mode in (wanted.mode, "off")
+        )
+    hits = (*by_class.hits, *plain.hits)
+    if not np.isfinite([(hit.score, hit.similarity) for hit in hits]).all():
+        raise DataError(
+            f"{opened.name}: numbers of the index are damaged; chainrule index verify tells which"
         )
     return Sought(question, by_class, plain)
 

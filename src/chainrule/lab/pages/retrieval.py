@@ -127,7 +127,8 @@ def heat(name: str) -> Response:
     """Give the map of where the picture is like an image of the index."""
     shop, args = workshop(), request.args
     opened = shop.indexes.get(Query().text("index"))
-    wanted = read_wanted(Query(), args.getlist("like"), {})
+    wanted = Wanted()
+    read_wanted(Query(), args.getlist("like"), wanted, {})
     found = heat_maps(opened, wanted, shop.pictures, [name])
     if name not in found:
         abort(HTTPStatus.NOT_FOUND, f"{name[:40]!r}: this image is not in the index (any more)")
@@ -166,7 +167,10 @@ def _view(query: Query, likes: list[str]) -> View:
         view.opened = opened = indexes.get(query.text("index"))
         view.state["index"] = opened.name
         _browse(view, opened, query)
-        view.wanted = read_wanted(query, likes, view.state)
+        try:
+            read_wanted(query, likes, view.wanted, view.state)
+        finally:  # what is wrong elsewhere is mended beside the picture
+            view.shown = _shown(view.wanted, opened)
         if view.wanted.asks:
             _search(view, opened)
     except ChainruleError as error:
@@ -194,7 +198,6 @@ def _browse(view: View, opened: Opened, query: Query) -> None:
 
 def _search(view: View, opened: Opened) -> None:
     pictures = workshop().pictures
-    view.shown = _shown(view.wanted, opened)
     view.sought = sought = seek(opened, view.wanted, pictures)
     view.bars = _bars_of(sought.by_class, opened.index.settings.task)
     view.unlike = unlike(sought.by_class)
