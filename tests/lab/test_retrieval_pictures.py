@@ -66,6 +66,15 @@ def test_a_scan_that_is_in_the_index_does_not_find_itself(lab: Lab) -> None:
     assert float(numbers(lab.get(lab.hand_in(picture.read_bytes()) + "&own=1"), "off")[0][0]) == 1.0
 
 
+def test_an_image_of_the_index_leaves_its_patient_out_too(lab: Lab) -> None:
+    one, other = sorted(rows_of(lab.scans, "P11"))
+    for rest in ("", "&region=2,2,20,20", f"&like={min(rows_of(lab.scans, 'P01'))}"):
+        page = lab.get(f"/retrieval?index=scans&picture={one}&k=20{rest}")
+        assert not {one, other} & set(found(page, "off"))
+        assert len(found(page, "off")) >= 15
+    assert other in found(lab.get(f"/retrieval?index=scans&picture={one}&k=20&own=1"), "off")
+
+
 def test_another_index_knows_the_patient_too(lab: Lab) -> None:
     address = lab.hand_in(scan(shape("disc", 50), PatientID="P11"), "x.dcm", "index=shapes")
     switched = address.replace("index=shapes", "index=scans")

@@ -19,6 +19,7 @@ from chainrule.lab.searching import MOST, Wanted, heat_maps
 from chainrule.retrieval.index import Index
 from chainrule.retrieval.making import remove_from_index
 from tests.lab.attacks import REFUSED
+from tests.lab.html import read
 from tests.lab.indexes import (
     CLASSES,
     SECRETS,
@@ -246,6 +247,16 @@ def test_a_damaged_index_is_told_and_breaks_nothing(
         )
         assert answer.status_code == 303
     assert "Traceback" not in capfd.readouterr().err
+
+
+def test_numbers_that_are_none_are_told(own: Lab) -> None:
+    address = own.hand_in(png(shape("disc", 77)))
+    path = own.shapes.path / "vectors-0.bin"
+    size = path.stat().st_size
+    path.unlink()
+    path.write_bytes(np.full(size // 4, np.nan, "<f4").tobytes())
+    page = read(create_app(Settings(own.runs)).test_client().get(address).text)
+    assert "shapes: numbers of the index are damaged" in alert(page)
 
 
 def test_one_damaged_index_leaves_the_others_alone(own: Lab, lab: Lab) -> None:
