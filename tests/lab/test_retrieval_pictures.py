@@ -230,7 +230,7 @@ def test_an_index_without_small_pictures(lab: Lab, tmp_path: Path) -> None:
     more = page.one("a", id="shelf-1")["href"]
     page = read(client.get(more + "&heat=1").text)
     assert "(no small picture is kept)" in page.text
-    assert "No heat maps: bare: this index keeps no small pictures" in page.text
+    assert "No heat maps: the index bare keeps no small pictures" in page.text
     name = more.split("picture=")[1]
     assert client.get(f"/retrieval/thumb/bare/{name}.jpg").status_code == 404
     assert client.get(f"{more}&region=1,1,2,2").status_code == 400

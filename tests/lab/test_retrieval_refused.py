@@ -249,14 +249,14 @@ def test_a_damaged_index_is_told_and_breaks_nothing(
     assert "Traceback" not in capfd.readouterr().err
 
 
-def test_numbers_that_are_none_are_told(own: Lab) -> None:
+def test_numbers_that_cannot_be_are_told(own: Lab) -> None:
     address = own.hand_in(png(shape("disc", 77)))
     path = own.shapes.path / "vectors-0.bin"
     size = path.stat().st_size
     path.unlink()
-    path.write_bytes(np.full(size // 4, np.nan, "<f4").tobytes())
+    path.write_bytes(np.full(size // 4, 1e9, "<f4").tobytes())
     page = read(create_app(Settings(own.runs)).test_client().get(address).text)
-    assert "shapes: numbers of the index are damaged" in alert(page)
+    assert "Numbers of the index shapes are damaged" in alert(page)
 
 
 def test_one_damaged_index_leaves_the_others_alone(own: Lab, lab: Lab) -> None:

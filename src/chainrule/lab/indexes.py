@@ -109,7 +109,7 @@ def named(name: str, path: Path) -> Iterator[None]:
         raise DataError(str(error).replace(str(path), name)) from error
     except OSError as error:
         reason = error.strerror or type(error).__name__
-        raise DataError(f"{name}: the index cannot be read ({reason})") from error
+        raise DataError(f"the index {name} cannot be read ({reason})") from error
 
 
 def _stamp(path: Path) -> tuple[int, int, int]:

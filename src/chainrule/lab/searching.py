@@ -34,6 +34,7 @@ MOST = 20
 _MAPS = 400  # heat maps of an index that are kept
 _ID, _HANDED = re.compile(r"[0-9a-f]{32}"), re.compile(r"[0-9a-f]{20}")
 _REGION = re.compile(r"\s*(\d{1,6})\s*" + r",\s*(\d{1,6})\s*" * 3, re.ASCII)
+_FAR = 1.1  # beyond any cosine, rounded as it may be
 _SHARE = 0.8  # what the map has of a pixel's colour, where it is largest
 
 
@@ -186,7 +187,7 @@ def _marked(asked: Question, mark: Mark) -> Question:
 def _small(opened: Opened, entry: Entry) -> Array:
     if not entry.thumbnail:
         raise DataError(
-            f"{opened.name}: this index keeps no small pictures, so there are no parts and no heat "
+            f"the index {opened.name} keeps no small pictures, so there are no parts and no heat "
             "maps of its images; hand the picture in"
         )
     return pixels_of(entry.thumbnail)
@@ -201,9 +202,10 @@ def seek(opened: Opened, wanted: Wanted, pictures: Pictures) -> Sought:
             for mode in (wanted.mode, "off")
         )
     hits = (*by_class.hits, *plain.hits)
-    if not np.isfinite([(hit.score, hit.similarity) for hit in hits]).all():
+    values = np.array([(hit.score, hit.similarity) for hit in hits])
+    if not (np.abs(values) < _FAR).all():
         raise DataError(
-            f"{opened.name}: numbers of the index are damaged; chainrule index verify tells which"
+            f"numbers of the index {opened.name} are damaged; chainrule index verify tells which"
         )
     return Sought(question, by_class, plain)
 
