@@ -197,11 +197,15 @@ def test_an_index_that_is_taken_away_and_put_back(own: Lab, tmp_path: Path) -> N
 def test_an_index_made_anew_under_the_same_name(own: Lab, lab: Lab, tmp_path: Path) -> None:
     address = own.hand_in(png(shape("disc", 77)))
     own.get(address)
+    indexes = own.client.application.extensions["chainrule"].indexes
+    before = indexes.get("shapes").index
+    assert indexes.get("shapes").index is before
     shutil.rmtree(own.shapes.path)
     shutil.copytree(lab.scans.path, own.shapes.path)
     page = own.get(f"{address}&k=20")
     assert len(found(page, "off")) == 18
     assert "18 images" in page.text
+    assert indexes.get("shapes").index is not before  # another network, other classes
 
 
 @pytest.mark.slow
@@ -263,7 +267,8 @@ def test_one_damaged_index_leaves_the_others_alone(own: Lab, lab: Lab) -> None:
     shutil.copytree(lab.scans.path, own.runs / "other")
     (own.runs / "other" / "index.db").write_bytes(b"no database")
     page = own.get("/retrieval?index=other", 400)
-    assert "other" in alert(page)
+    assert "other/index.db" in alert(page)
+    assert str(own.folder) not in alert(page)
     assert [o["value"] for o in page.one("select", name="index").all("option")] == [
         "other",
         "shapes",
