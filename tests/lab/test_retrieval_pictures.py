@@ -21,13 +21,14 @@ from chainrule.retrieval.likeness import likeness
 from chainrule.retrieval.page import heat
 from chainrule.retrieval.privacy import hasher_of
 from chainrule.retrieval.thumbnails import opened as pixels_of
+from tests.data.places import shared_data
 from tests.lab.html import read
 from tests.lab.indexes import (
     build,
     scan,
     shape,
 )
-from tests.lab.searched import Lab, found, numbers, png, state
+from tests.lab.searched import Lab, alert, found, numbers, png, state
 
 
 def rows_of(index: Index, patient: str) -> set[str]:
@@ -134,6 +135,24 @@ def test_of_several_frames_the_middle_one(lab: Lab) -> None:
     assert "Of 3 frames the middle one is asked about" in page.text
     wanted = lab.scans.query(scan(frames), 10, mode="off")
     assert found(page, "off") == [hit.id for hit in wanted.hits]
+
+
+def test_real_scans_are_shown_or_refused_in_words(lab: Lab) -> None:
+    files = sorted(shared_data("dicom").glob("*.dcm"))
+    shown = 0
+    for path in files:
+        address = lab.send(path.read_bytes(), path.name, "index=scans").headers["Location"]
+        page = lab.get(address)
+        shown += "refused" not in address
+        if "refused" in address:
+            assert "the file" in alert(page).lower()
+            continue
+        rows, columns = DicomFile.open(path).rows, DicomFile.open(path).columns
+        frame = page.one("div", id="frame")
+        assert (frame["data-width"], frame["data-height"]) == (str(columns), str(rows))
+        wanted = lab.scans.query(path, 10, mode="off")
+        assert found(page, "off")[:3] == [hit.id for hit in wanted.hits][:3]
+    assert shown >= 8
 
 
 def test_a_note_goes_with_its_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -180,6 +180,20 @@ def test_new_images_are_found_and_removed_ones_are_not(own: Lab, tmp_path: Path)
     own.get(f"/retrieval?picture={after[0]}", 400)
 
 
+def test_it_is_asked_while_a_writer_fills_it(own: Lab, tmp_path: Path) -> None:
+    new = write_pictures(tmp_path / "new", range(100, 140))
+    address = own.hand_in(png(shape("disc", 77))) + "&heat=1"
+    counts = []
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        writing = pool.submit(add, own.shapes.path, new)
+        while not writing.done():
+            text = own.get(address).text
+            counts.append(int(text.partition("shapes: ")[2].partition(" images")[0]))
+        writing.result()
+    assert counts == sorted(counts)
+    assert "shapes: 240 images" in own.get(address).text
+
+
 def test_an_index_that_is_taken_away_and_put_back(own: Lab, tmp_path: Path) -> None:
     address = own.hand_in(png(shape("disc", 77)))
     own.get(address)
