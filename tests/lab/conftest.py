@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,8 +11,10 @@ import pytest
 from flask.testing import FlaskClient
 
 from chainrule.lab import Settings, create_app
+from chainrule.retrieval.index import Index
 from chainrule.training.config import TrainConfig
 from chainrule.training.task import TrainTask
+from tests.lab.searched import Lab, make_lab
 
 # The browser's tests are for `make test-lab`, which installs what drives it.
 collect_ignore = [] if importlib.util.find_spec("playwright") else ["browser"]
@@ -43,3 +46,17 @@ def ask(client: FlaskClient) -> Ask:
         return answer.text
 
     return get
+
+
+@pytest.fixture(scope="session")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Lab:
+    """A lab with two indexes of images, for tests that only ask."""
+    return make_lab(tmp_path_factory.mktemp("retrieval"))
+
+
+@pytest.fixture
+def own(lab: Lab, tmp_path: Path) -> Lab:
+    """A lab of one's own, whose index may be changed."""
+    shutil.copytree(lab.shapes.path, tmp_path / "runs" / "shapes")
+    client = create_app(Settings(tmp_path / "runs")).test_client()
+    return Lab(tmp_path, client, Index(tmp_path / "runs" / "shapes"), lab.scans)

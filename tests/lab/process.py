@@ -14,9 +14,10 @@ from pathlib import Path
 class Served:
     """A lab that answers at `address`; `said` is what it printed after that."""
 
-    def __init__(self, runs: Path) -> None:
+    def __init__(self, runs: Path, *options: str) -> None:
         self.runs = runs
         command = [sys.executable, "-m", "chainrule", "lab", "--port", "0", "--runs", str(runs)]
+        command += options
         # A shell that runs the tests in its background has Ctrl-C ignored, for children too.
         heard = None
         if sys.platform != "win32":

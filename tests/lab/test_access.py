@@ -10,7 +10,7 @@ from flask.testing import FlaskClient
 
 from chainrule.lab import Settings, create_app
 
-PAGES = ("/", "/circuit", "/network", "/training", "/look")
+PAGES = ("/", "/circuit", "/network", "/training", "/look", "/retrieval")
 
 
 @pytest.mark.parametrize("path", PAGES)

@@ -28,6 +28,14 @@ Host = Annotated[
     ),
 ]
 Runs = Annotated[Path, typer.Option(help="The folder with the runs, where new ones go too.")]
+Indexes = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--index",
+        metavar="PATH",
+        help="An index for the page Retrieval, beside those in the folder of runs; repeatable.",
+    ),
+]
 Open = Annotated[bool, typer.Option("--open", help="Open it in the browser.")]
 
 _NEEDED = ("flask", "waitress", "pygraphviz", "plotly", "matplotlib", "sklearn")
@@ -38,9 +46,10 @@ def lab(
     port: Port = None,
     host: Host = "127.0.0.1",
     runs: Runs = Path("runs"),
+    index: Indexes = None,
     show: Open = False,
 ) -> None:
-    """Show networks in the browser: circuits, layers, pixels, training, what they look at.
+    """Show networks in the browser: circuits, layers, pixels, training, looks, retrieval.
 
     The page is served from this machine to this machine, and nothing is fetched from outside.
     It runs until Ctrl-C; a training that was begun in it then saves and stops.
@@ -56,4 +65,5 @@ def lab(
         if show:
             webbrowser.open(address)
 
-    serve(Settings(runs, run, host, token=token_for(host)), ready, port)
+    settings = Settings(runs, run, host, token=token_for(host), indexes=tuple(index or ()))
+    serve(settings, ready, port)

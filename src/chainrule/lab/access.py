@@ -55,7 +55,8 @@ def guard(app: Flask, settings: Settings) -> None:
     def protect(response: Response) -> Response:
         for name, value in _HEADERS.items():
             response.headers.setdefault(name, value)
-        if request.endpoint != "static" and not response.cache_control.public:
+        kept = response.cache_control
+        if request.endpoint != "static" and not kept.public and not kept.no_store:
             response.headers["Cache-Control"] = "no-store"  # pictures may be patients'
         return response
 

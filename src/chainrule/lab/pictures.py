@@ -28,12 +28,15 @@ KEPT, KEPT_BYTES = 200, 1_000_000_000
 """Pictures that are kept, and what they may take; the oldest make room."""
 
 _NAME = re.compile(r"[0-9a-f]{20}")
+_NOTE = ".json"
 
 
 class Pictures:
     """A folder of pictures, each named by what it shows, so that links to it last.
 
     A picture is stored as PNG, in its depth: what else a file held (place, camera, names) is gone.
+    A note may stand beside it, which goes when it goes.  `turn` is held while one is read, as each
+    may take a gigabyte.
 
     >>> import tempfile
     >>> pictures = Pictures(Path(tempfile.mkdtemp()))
@@ -45,32 +48,51 @@ TIFF, BMP, GIF, PPM); convert it or remove it
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._lock = threading.Lock()
+        self.turn = threading.RLock()
 
-    def add(self, data: bytes, name: str) -> str:
+    def add(self, data: bytes, name: str, note: str = "") -> str:
         """Keep a picture; gives its name.  Raises DataError for what is none, or too large."""
         shown = re.sub(r"[^\w .()-]", "_", name)[-60:] or "the file"
         if not data:
             raise DataError(f"{shown}: expected a picture; the file is empty")
         if len(data) > LARGEST_FILE:
             raise DataError(f"{shown}: expected at most {LARGEST_FILE // 1_000_000} MB")
-        with self._lock:  # one after the other: each may take a gigabyte while it is read
+        with self.turn:  # one after the other
             with opened(data, shown, MOST_PIXELS):
                 pass
-            content = _png(read_picture(data, name=shown))
-            found = hashlib.sha256(content).hexdigest()[:20]
-            try:
-                self._keep(found, content)
-            except OSError as error:
-                reason = error.strerror or str(error)
-                raise DataError(
-                    f"{shown}: cannot be kept in {self.folder} ({reason}); make room there"
-                ) from error
+            return self.put(read_picture(data, name=shown), shown, note)
+
+    def put(self, pixels: Array, shown: str, note: str = "") -> str:
+        """Keep pixels (C, H, W): bytes, or grey of 16 bits or floats from 0 to 1; gives the name.
+
+        With a note the name is another one, so that each note has its own.  Messages call the
+        picture `shown`; DataError where it cannot be written.
+        """
+        content = _png(pixels)
+        told = note.encode()
+        found = hashlib.sha256(content + told).hexdigest()[:20]
+        try:
+            with self.turn:
+                self._keep(found, content, told)
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise DataError(
+                f"{shown}: cannot be kept in {self.folder} ({reason}); make room there"
+            ) from error
         return found
 
-    def _keep(self, name: str, content: bytes) -> None:
+    def note(self, name: str) -> str:
+        """Give the note beside a picture, "" if there is none."""
+        try:
+            return self.path(name).with_suffix(_NOTE).read_text("utf-8")
+        except (OSError, ValueError):
+            return ""
+
+    def _keep(self, name: str, content: bytes, note: bytes) -> None:
         """Write a picture, and remove the oldest where there are too many or they take too much."""
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if note:
+            write_atomic(self._path(name).with_suffix(_NOTE), note)
         write_atomic(self._path(name), content)
         size = 0
         for place, old in enumerate(list(self.names())):
@@ -78,6 +100,7 @@ TIFF, BMP, GIF, PPM); convert it or remove it
                 size += self._path(old).stat().st_size
             if old != name and (place >= KEPT or size > KEPT_BYTES):
                 self._path(old).unlink(missing_ok=True)
+                self._path(old).with_suffix(_NOTE).unlink(missing_ok=True)
 
     def names(self) -> Iterator[str]:
         """Name the pictures that are kept, the newest first."""

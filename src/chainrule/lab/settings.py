@@ -16,7 +16,9 @@ class Settings:
     """Where runs lie, the run that is shown first, and where the page is served.
 
     `token` is asked for wherever it is not empty; outside of this machine there must be one.
-    Raises DataError for another address without it, and for a run that is no folder.
+    `indexes` are searched by the page Retrieval, beside those in the folder.
+    Raises DataError for another address without it, for a run that is no folder, and for an index
+    that is none.
 
     >>> Settings(host="0.0.0.0")
     Traceback (most recent call last):
@@ -28,17 +30,33 @@ class Settings:
     host: str = HERE
     port: int = 0
     token: str = ""
+    indexes: tuple[Path, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.token and not is_loopback(self.host):
             raise DataError(f"lab: {self.host} can be reached by others; it needs a token")
         if self.run is not None and not self.run.is_dir():
             raise DataError(f"lab: {self.run}: no such folder; name a run that was trained")
+        for path in self.indexes:
+            if not is_index(path):
+                raise DataError(f"lab: {path}: no index is there; chainrule index build makes one")
 
     @property
     def private(self) -> Path:
         """The folder of what the lab itself keeps: pictures that were handed in."""
         return self.folder / ".lab"
+
+
+def is_index(folder: Path) -> bool:
+    """Say whether a folder looks like an index of images.
+
+    >>> is_index(Path("absent"))
+    False
+    """
+    try:
+        return (folder / "index.json").is_file() and (folder / "index.db").is_file()
+    except OSError:
+        return False
 
 
 def is_loopback(host: str) -> bool:

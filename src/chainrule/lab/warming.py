@@ -32,5 +32,8 @@ def _warm(shop: Workshop) -> None:
     with contextlib.suppress(ChainruleError, OSError):  # the network that is shown first
         subject = shop.subjects.get("")
         answer_of(subject, seen(subject, subject.samples()[0].name, shop.pictures))
+    with contextlib.suppress(ChainruleError, OSError):  # and that of the index that is named
+        if shop.settings.indexes:
+            _ = shop.indexes.get("").index.network
     with contextlib.suppress(ChainruleError), DRAWS:  # fonts are read with the first figure
         figure_png(image_figure([[[0.0, 1.0]]], "0.1"))

@@ -1,4 +1,4 @@
-"""What all pages of one lab share: its settings, networks, pictures and the training that runs."""
+"""What all pages of one lab share: settings, networks, indexes, pictures, the training."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import cast
 from flask import current_app
 
 from chainrule.lab.background import Drawings
+from chainrule.lab.indexes import Indexes
 from chainrule.lab.jobs import Jobs
 from chainrule.lab.mistakes import Mistakes
 from chainrule.lab.pictures import Pictures
@@ -29,6 +30,7 @@ class Workshop:
         self.drawings = Drawings()
         self.seal = secrets.token_bytes(32)  # of words that one page hands to the next
         self.runs = Runs(settings)
+        self.indexes = Indexes(settings)
         self.jobs = Jobs(settings.private / "training.lock")
         self.mistakes = Mistakes()
 

@@ -8,7 +8,7 @@ from tests.lab.browser.conftest import Watched, fits
 
 pytestmark = pytest.mark.browser
 
-PAGES = ("/", "/circuit", "/network", "/training", "/look", "/nowhere")
+PAGES = ("/", "/circuit", "/network", "/training", "/look", "/retrieval", "/nowhere")
 
 
 @pytest.mark.parametrize("path", PAGES)
