@@ -18,7 +18,7 @@ from chainrule.lab.searching import painted
 from chainrule.lab.uploads import Mark, mark_of
 from chainrule.retrieval.index import Index
 from chainrule.retrieval.likeness import likeness
-from chainrule.retrieval.page import heat
+from chainrule.retrieval.page import heat_over
 from chainrule.retrieval.privacy import hasher_of
 from chainrule.retrieval.thumbnails import opened as pixels_of
 from tests.data.places import shared_data
@@ -179,8 +179,7 @@ def test_heat_maps_are_the_library_s(lab: Lab) -> None:
         answer = lab.client.get(sources[hit.id])
         assert answer.headers["Cache-Control"] == "private, no-store"
         shown = np.asarray(Image.open(io.BytesIO(answer.data)), np.float64) / 255
-        share = 0.8 * values / values.max()
-        wanted = (1 - share) * plain.mean(axis=0) + share * heat(values)
+        wanted = heat_over(plain, values)
         assert np.abs(shown - wanted.transpose(1, 2, 0)).max() < 0.51 / 255
     assert len({lab.client.get(src).data for src in sources.values()}) > 1
     assert not lab.get(lab.hand_in(data)).all("img", class_="heat")

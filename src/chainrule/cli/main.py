@@ -31,7 +31,7 @@ COMMANDS = {
     "regions": "Count and draw the linear regions of a small network of two inputs.",
     "index": "Make an index of images by a network's features: build, add, evaluate, ...",
     "search": "Find the images of an index that are most like a picture.",
-    "lab": "Show networks in the browser: circuits, layers, pixels, training, what they look at.",
+    "lab": "Show networks in the browser: circuits, layers, pixels, training, looks, retrieval.",
     "race": "Race SGD, momentum, Nesterov, Adagrad, Adadelta, RMSprop and Adam over a surface.",
     "gradcheck": "Compare backward with centred differences, in float64.",
     "doctor": "Show what computes here, and what each missing piece would bring.",

@@ -22,7 +22,7 @@ from chainrule.retrieval.answers import Answer
 from chainrule.retrieval.asking import Question, Region
 from chainrule.retrieval.layout import Entry
 from chainrule.retrieval.likeness import likeness
-from chainrule.retrieval.page import heat
+from chainrule.retrieval.page import heat_over
 from chainrule.retrieval.thumbnails import opened as pixels_of
 
 COUNTS = (5, 10, 20)
@@ -35,7 +35,6 @@ _MAPS = 400  # heat maps of an index that are kept
 _ID, _HANDED = re.compile(r"[0-9a-f]{32}"), re.compile(r"[0-9a-f]{20}")
 _REGION = re.compile(r"\s*(\d{1,6})\s*" + r",\s*(\d{1,6})\s*" * 3, re.ASCII)
 _FAR = 1.1  # beyond any cosine, rounded as it may be
-_SHARE = 0.8  # what the map has of a pixel's colour, where it is largest
 
 
 @dataclass
@@ -249,10 +248,8 @@ def _painted(opened: Opened, wanted: Wanted, pictures: Pictures, vectors: Array)
 
 def painted(plain: Array, values: Array) -> bytes:
     """Paint a map (H, W), not negative, over an image (C, H, W) from 0 to 1 in grey: a PNG file."""
-    finite = np.nan_to_num(values)
-    share = _SHARE * finite / (float(finite.max()) or 1.0)
-    mixed = (1 - share) * plain.mean(axis=0) + share * heat(finite)
-    pixels = np.rint(255 * np.clip(mixed, 0, 1)).astype(np.uint8).transpose(1, 2, 0)
+    mixed = heat_over(plain, np.nan_to_num(values))
+    pixels = np.rint(255 * mixed).astype(np.uint8).transpose(1, 2, 0)
     stream = io.BytesIO()
     pillow = import_module("PIL.Image")
     pillow.fromarray(np.ascontiguousarray(pixels)).save(stream, "PNG", compress_level=1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -32,8 +33,8 @@ class Region:
     def parse(cls, text: str) -> Region:
         """Read x,y,w,h; DataError for anything else."""
         parts = [part.strip() for part in text.split(",")]
-        if len(parts) != 4 or not all(p.removeprefix("-").isdecimal() for p in parts):
-            raise DataError(f"--region: expected x,y,w,h, whole numbers of pixels; got {text!r}")
+        if len(parts) != 4 or not all(re.fullmatch(r"-?[0-9]{1,9}", part) for part in parts):
+            raise DataError(f"region: expected x,y,w,h, whole numbers of pixels; got {text[:60]!r}")
         return cls(*map(int, parts))
 
     def cut(self, pixels: Array) -> Array:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -64,6 +65,8 @@ class Embedder:
             find_layer(model, layer)
         self.model, self.layer, self.task = model, layer, task
         self.classes = tuple(classes)
+        self.lock = threading.RLock()
+        """Held while the network is looked into: what is hung on its layers would meet others'."""
         self._fast: Any = None
 
     def __call__(self, images: Any) -> Embedded:
@@ -71,7 +74,7 @@ class Embedder:
         x = as_tensor(np.asarray(images, np.float32))
         if x.ndim != 4 or not len(x):
             raise failure("Embedder", "images (N, C, H, W), at least one", images=x)
-        with no_grad():
+        with self.lock, no_grad():
             if self._fast is None:
                 self._fast = fuse(_Both(self.model, self._reader(x[:1])))
             features, scores = self._fast(x)
@@ -79,10 +82,11 @@ class Embedder:
 
     def features(self, x: Tensor) -> Tensor:
         """Give the features of prepared images in the graph, not brought to length 1: (N, D)."""
-        with no_grad():
-            place = self._reader(Tensor(x.array[:1]))
-        with evaluating(self.model):
-            found: Tensor = _Both(self.model, place)(x)[0]
+        with self.lock:
+            with no_grad():
+                place = self._reader(Tensor(x.array[:1]))
+            with evaluating(self.model):
+                found: Tensor = _Both(self.model, place)(x)[0]
         return found
 
     def _reader(self, x: Tensor) -> _Place:

@@ -173,7 +173,7 @@ chainrule index build
         found = snapshot.rows_of(ids)
         missing = [name for name, row in zip(ids, found, strict=True) if row < 0]
         if missing:
-            raise DataError(f"like: no image {missing[0]!r} is in the index (any more)")
+            raise DataError(f"search: no image {missing[0]!r} is in the index (any more)")
         vectors = np.asarray(snapshot.matrix[found], np.float32)
         return vectors, np.asarray(snapshot.probabilities[found]), snapshot.groups[found]
 
@@ -224,11 +224,11 @@ chainrule index build
     def why(self, question: Question, hits: Sequence[Hit]) -> Array:
         """Map where in the query its likeness to each hit lies: (n, H, W); see `likeness`.
 
-        Raises DataError for a question that has no picture.
+        Raises DataError for a question that has no picture, and for a hit that was removed since.
         """
         if question.x is None:
             raise DataError("why: the question has no picture; ask with one")
-        vectors = np.asarray(self.snapshot.matrix[[hit.row for hit in hits]], np.float32)
+        vectors, _, _ = self._stored([hit.id for hit in hits])
         return likeness(self.network.embedder, question.x, self.directions(vectors))
 
     def why_hit(self, question: Question, hit: Hit) -> tuple[Array, Array]:

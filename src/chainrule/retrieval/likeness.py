@@ -41,9 +41,10 @@ def likeness(embedder: Embedder, image: Any, directions: Any, layer: str | None 
     given, others = np.asarray(image), np.asarray(directions, np.float32)
     expect(given.ndim == 3, "likeness", "one image (C, H, W)", image=given)
     x = as_images("likeness", embedder.model, given[np.newaxis])
-    name = last_maps(embedder.model, x) if layer is None else layer
-    with enable_grad(), watching(embedder.model, [name]) as seen:
-        features = embedder.features(Tensor(x, requires_grad=True))
+    with embedder.lock:
+        name = last_maps(embedder.model, x) if layer is None else layer
+        with enable_grad(), watching(embedder.model, [name]) as seen:
+            features = embedder.features(Tensor(x, requires_grad=True))
     width = features.shape[1]
     fits = others.ndim == 2 and others.shape[1] == width
     expect(fits, "likeness", f"features (n, {width}) of the others", directions=others)

@@ -13,6 +13,7 @@ from chainrule.retrieval.answers import Answer, Hit
 from chainrule.retrieval.thumbnails import as_bytes, opened
 
 _SIDE = 256  # pixels of the query's longest side
+_COVERS = 0.6  # how much of the picture the strongest colour hides
 _STYLE = """
 :root{color-scheme:light dark;--line:#8885}
 body{font:15px/1.45 system-ui,sans-serif;margin:2rem auto;max-width:76rem;padding:0 1rem}
@@ -140,14 +141,14 @@ def _why(pair: tuple[Array, Array], place: int) -> str:
 def heat_over(picture: Array, values: Array) -> Array:
     """Lay a map (H, W), not negative, over a picture (C, H, W) from 0 to 1, in grey: (3, H, W).
 
-    Where the map is 0 the picture is as it was but darker; its strongest places are yellow.
+    Where the map is 0 the picture is as it was; from there on it grows red, and yellow where the
+    map is strongest.
 
     >>> heat_over(np.full((1, 1, 2), 0.5), np.array([[0.0, 2.0]])).round(2)[:, 0].tolist()
-    [[0.35, 0.71], [0.35, 0.71], [0.35, 0.16]]
+    [[0.5, 0.8], [0.5, 0.8], [0.5, 0.2]]
     """
     top = float(values.max())
     x = values / top if top > 0 else values
     hot = np.stack([np.ones_like(x), np.clip(1.6 * x - 0.6, 0, 1), np.zeros_like(x)])
-    grey = 0.7 * picture.mean(axis=0)
-    cover = 0.55 * x**0.8
-    return np.asarray(np.clip(grey * (1 - cover) + hot * cover, 0, 1))
+    cover = _COVERS * x**0.8
+    return np.asarray(np.clip(picture.mean(axis=0) * (1 - cover) + hot * cover, 0, 1))
