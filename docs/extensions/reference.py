@@ -31,6 +31,7 @@ ROOMS = {
     "inspection": "Looking at networks",
     "data": "Data",
     "training": "Training",
+    "retrieval": "Images found by likeness",
     "formats": "Files of weights",
     "engine": "Tensors and graphs",
     "errors": "Errors",

@@ -46,16 +46,15 @@ Progress = Callable[[int, int], None]
 class Evaluation:
     """What came of Q queries to N rows of C classes, in each mode.
 
-    Fields:
-        labels: the queries' true classes, (Q,); -1 is unknown, and such a query counts nowhere.
-        row_labels: those of the rows, (N,); rows of -1 are in no ranking.
-        classes: how many classes there are.
-        predicted: what the network takes the queries for, (Q,), -1 for nothing; or None.
-        groups: the queries' groups, (Q,), 0 is none; or None.
-        rankings: by mode, what was measured of each query.
-        scores: by mode, the means.
-        nearest: by mode, the first rows of each query (Q, M), -1 where there are fewer.
-        seed: of the control and of the intervals.
+    - labels: the queries' true classes, (Q,); -1 is unknown, and such a query counts nowhere.
+    - row_labels: those of the rows, (N,); rows of -1 are in no ranking.
+    - classes: how many classes there are.
+    - predicted: what the network takes the queries for, (Q,), -1 for nothing; or None.
+    - groups: the queries' groups, (Q,), 0 is none; or None.
+    - rankings: by mode, what was measured of each query.
+    - scores: by mode, the means.
+    - nearest: by mode, the first rows of each query (Q, M), -1 where there are fewer.
+    - seed: of the control and of the intervals.
     """
 
     labels: Array

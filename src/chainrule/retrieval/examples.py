@@ -24,15 +24,14 @@ _WITHOUT = "off"
 class Examples:
     """Which queries are drawn, and where their pictures come from.
 
-    Fields:
-        query: gives the picture (C, H, W) of a query, by its number, in one of the kinds of
-            `data.pictures.WHITE`.
-        row: the same of a row of the index.
-        chosen: the queries' numbers; by default `count` of them by chance, each class in turn.
-        count: how many queries.
-        first: how many rows are drawn of each.
-        mode: what stands above the ranking without prediction: "soft" or "hard".
-        seed: of the choice.
+    - query: gives the picture (C, H, W) of a query, by its number, in one of the kinds of
+      `data.pictures.WHITE`.
+    - row: the same of a row of the index.
+    - chosen: the queries' numbers; by default `count` of them by chance, each class in turn.
+    - count: how many queries.
+    - first: how many rows are drawn of each.
+    - mode: what stands above the ranking without prediction: "soft" or "hard".
+    - seed: of the choice.
     """
 
     query: Callable[[int], Any]

@@ -49,17 +49,16 @@ class Ranking:
 
     A query without any relevant row has NaN everywhere but in `relevant`.
 
-    Fields:
-        places: the K places.
-        relevant: how many rows are relevant, found or not; (Q,) int64.
-        ap: average precision over the whole ranking.
-        ap_at: the same of the first k rows, divided by the smaller of k and `relevant`.
-        precision: share of the first k that is relevant; places without a row count as wrong.
-        recall: share of the relevant rows that is among the first k.
-        right: 1 where one of the first k is relevant, else 0.
-        vote: 1 where the class that most of the first k have is the query's, else 0; of equally
-            frequent ones that counts whose nearest row comes first.
-        first: place of the first relevant row, from 1; NaN where none was found.
+    - places: the K places.
+    - relevant: how many rows are relevant, found or not; (Q,) int64.
+    - ap: average precision over the whole ranking.
+    - ap_at: the same of the first k rows, divided by the smaller of k and `relevant`.
+    - precision: share of the first k that is relevant; places without a row count as wrong.
+    - recall: share of the relevant rows that is among the first k.
+    - right: 1 where one of the first k is relevant, else 0.
+    - vote: 1 where the class that most of the first k have is the query's, else 0; of equally
+      frequent ones that counts whose nearest row comes first.
+    - first: place of the first relevant row, from 1; NaN where none was found.
     """
 
     places: tuple[int, ...]
@@ -224,15 +223,14 @@ class Scores:
     Queries without any relevant row, or without a class, are left out of all means; `without`
     counts them.  What is not defined is NaN.
 
-    Fields:
-        queries: how many are in the means.
-        without: how many are not.
-        means: by the names of `Ranking.columns`; "ap" is the mean average precision (mAP).
-            "first" is the mean over queries of which something was found at all.
-        macro: means of the classes' means, a class as much as any other.
-        classes: the means of each class, (C,) each.
-        support: how many queries each class has in them, (C,).
-        interval: where the mAP lies in 95 of 100 cases, by the bootstrap.
+    - queries: how many are in the means.
+    - without: how many are not.
+    - means: by the names of `Ranking.columns`; "ap" is the mean average precision (mAP).
+      "first" is the mean over queries of which something was found at all.
+    - macro: means of the classes' means, a class as much as any other.
+    - classes: the means of each class, (C,) each.
+    - support: how many queries each class has in them, (C,).
+    - interval: where the mAP lies in 95 of 100 cases, by the bootstrap.
     """
 
     queries: int

@@ -39,10 +39,9 @@ class Calibration:
     Source: Vovk, Gammerman and Shafer, Algorithmic Learning in a Random World, 2005, chapter 2;
     for outliers Laxhammar and Falkman, 2010.
 
-    Fields:
-        distances: ascending, from 1 to 2,000 of them.
-        measured: how many there were before some were drawn out of them.
-        kind: "leave-one-out" or "held-out".
+    - distances: ascending, from 1 to 2,000 of them.
+    - measured: how many there were before some were drawn out of them.
+    - kind: "leave-one-out" or "held-out".
 
     >>> calibration = Calibration.of([0.1, 0.2, 0.3, 0.4])
     >>> calibration.p_value([0.05, 0.3, 0.9]).tolist()
