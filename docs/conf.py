@@ -31,7 +31,10 @@ nitpick_ignore = [
     ("py:class", name)
     for name in (
         *("numpy.ndarray", "numpy.dtype"),
-        *(f"collections.abc.{name}" for name in ("Callable", "Iterator", "Mapping", "Sequence")),
+        *(
+            f"collections.abc.{name}"
+            for name in ("Callable", "Iterable", "Iterator", "Mapping", "Sequence")
+        ),
     )
 ]
 default_role = "code"
