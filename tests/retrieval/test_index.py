@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import sys
 import threading
@@ -13,6 +14,7 @@ import pytest
 from PIL import Image
 
 from chainrule.errors import DataError, KindError, ShapeError
+from chainrule.retrieval.answers import Answer, Hit, Outlier
 from chainrule.retrieval.asking import Region, mixed
 from chainrule.retrieval.index import Index
 from chainrule.retrieval.making import Choices, Source, add_to_index, build_index
@@ -268,3 +270,13 @@ def test_patients_of_all_that_was_asked_for_are_left_out(
         assert len(found) == 28
         assert not {groups[hit.row] for hit in found} & {groups[hit.row] for hit in two}
         assert len(index.search(asked, 36, mode="off", include_own=True).hits) == 36
+
+
+def test_an_answer_as_json_says_what_is_not_known() -> None:
+    hit = Hit("a1", 0, 0.5, 0.5)
+    unknown = Outlier(0.5, 0.25, 0.01, False, "3 distances tell rates from 0.25 on")
+    told = Answer([hit], "off", (), np.zeros(0), unknown).to_dict()
+    assert json.loads(json.dumps(told, allow_nan=False)) == told
+    assert told["hits"][0]["probability"] is None
+    assert told["outlier"]["flagged"] is None
+    assert told["outlier"]["reason"] == unknown.reason
