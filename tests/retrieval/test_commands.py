@@ -112,6 +112,10 @@ def test_an_evaluation_is_shown_and_written(
     numbers = json.loads(command(*words, "--json").out)
     assert numbers["modes"]["soft"]["ap"] > numbers["modes"]["random"]["ap"]
     assert numbers["modes"]["off"]["ap"] == pytest.approx(float(rows[0]["map"]), abs=1e-6)
+    written = json.loads((out / "evaluation.json").read_text())
+    for name in ("classes", "confusion", "gain_over_off"):
+        assert numbers[name] == written[name]
+    assert numbers["intervals"]["off"] == written["modes"]["off"]["interval"]
     for name in ("examples.png", "confusion.png", "queries.csv", "classes.csv", "evaluation.json"):
         assert (out / name).stat().st_size > 0
     assert str(tmp_path / "asked") not in "".join(p.read_text() for p in out.glob("*.csv"))

@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+import pickle
+import sys
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -84,3 +91,46 @@ def test_unit_keeps_extremes_and_zeros() -> None:
     assert found[1].tolist() == [1.0, 0.0]
     assert found[2].tolist() == [0.0, 0.0]
     assert np.isnan(found[3]).any()
+
+
+def test_a_network_in_training_is_left_as_it_was() -> None:
+    model = cr.create_model("resnet20").train()
+    before = {name: value.numpy().copy() for name, value in model.state_dict().items()}
+    embed = Embedder(model)
+    embed(cr.rand(2, 3, 32, 32, generator=cr.Generator(0)).numpy())
+    assert all(module.training for module in model.modules())
+    for name, value in model.state_dict().items():
+        np.testing.assert_array_equal(value.numpy(), before[name], err_msg=name)
+
+
+@pytest.fixture
+def often() -> Iterator[None]:
+    """Switch between threads as often as can be."""
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(interval)
+
+
+def test_threads_may_be_the_first_to_call(often: None) -> None:
+    x = cr.rand(8, 1, 32, 32, generator=cr.Generator(0)).numpy()
+    model = cr.create_model("lenet5")
+    wanted = Embedder(model)(x).vectors
+    for _ in range(5):
+        embed, barrier = Embedder(model), threading.Barrier(4)
+
+        def call(number: int, embed: Embedder = embed, barrier: Any = barrier) -> np.ndarray:
+            barrier.wait()
+            return embed(x[number : number + 1 + number % 2]).vectors[0]
+
+        with ThreadPoolExecutor(4) as pool:
+            found = list(pool.map(call, range(4)))
+        np.testing.assert_allclose(np.stack(found), wanted[:4], atol=2e-6)
+
+
+def test_it_can_be_pickled() -> None:
+    x = cr.rand(2, 1, 32, 32, generator=cr.Generator(0)).numpy()
+    embed = Embedder(cr.create_model("lenet5"))
+    wanted = embed(x).vectors
+    twin = pickle.loads(pickle.dumps(embed))
+    np.testing.assert_array_equal(twin(x).vectors, wanted)

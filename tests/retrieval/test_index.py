@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +14,7 @@ import pytest
 from PIL import Image
 
 from chainrule.errors import DataError, KindError, ShapeError
+from chainrule.retrieval.answers import Answer, Hit, Outlier
 from chainrule.retrieval.asking import Region, mixed
 from chainrule.retrieval.index import Index
 from chainrule.retrieval.making import Choices, Source, add_to_index, build_index
@@ -221,3 +225,58 @@ def test_a_graph_answers_as_exact_search_does(run: Path, shapes: Path, tmp_path:
     with pytest.raises(DataError, match="not as it was written"):
         fresh.search(asked, 5)
     assert fresh.search(asked, 5, approximate=False).hits
+
+
+def test_threads_may_ask_why_at_once(index: Index) -> None:
+    asked = [index.ask(shape(kind, 50 + k)) for k in range(4) for kind in KINDS]
+    hits = [index.search(question, 2).hits for question in asked]
+    wanted = [index.why(*pair) for pair in zip(asked, hits, strict=True)]
+
+    def ask(number: int) -> np.ndarray:
+        index.ask(np.stack([shape("bar", number)] * 3))
+        return np.asarray(index.why(asked[number], hits[number]))
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        with ThreadPoolExecutor(4) as pool:
+            found = list(pool.map(ask, range(len(asked))))
+    finally:
+        sys.setswitchinterval(interval)
+    for ours, theirs in zip(found, wanted, strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-6)
+    assert index.why(asked[0], []).shape == (0, 32, 32)
+
+
+def test_patients_of_all_that_was_asked_for_are_left_out(
+    run: Path, shapes: Path, tmp_path: Path
+) -> None:
+    table = tmp_path / "table.csv"  # its groups are patients whom no path names
+    files = sorted(shapes.rglob("*.png"))
+    rows = [f"{path},{path.parent.name},{number // 4}" for number, path in enumerate(files)]
+    table.write_text("\n".join(["path,label,group", *rows]) + "\n")
+    build_index(run, Source(str(table)), tmp_path / "index")
+    index = Index(tmp_path / "index")
+    groups = index.snapshot.groups
+    assert len(np.unique(groups)) == 9
+    of_path = index.search(index.ask(files[0]), 36, mode="off").hits
+    assert len(of_path) == 32
+    mine = index.query(files[0], 36, include_own=True, mode="off").hits
+    assert len(mine) == 36
+    two = [mine[0], next(hit for hit in mine if groups[hit.row] != groups[mine[0].row])]
+    for source in (None, shape("ring", 91)):
+        asked = index.ask(source, like=[hit.id for hit in two])
+        found = index.search(asked, 36, mode="off").hits
+        assert len(found) == 28
+        assert not {groups[hit.row] for hit in found} & {groups[hit.row] for hit in two}
+        assert len(index.search(asked, 36, mode="off", include_own=True).hits) == 36
+
+
+def test_an_answer_as_json_says_what_is_not_known() -> None:
+    hit = Hit("a1", 0, 0.5, 0.5)
+    unknown = Outlier(0.5, 0.25, 0.01, False, "3 distances tell rates from 0.25 on")
+    told = Answer([hit], "off", (), np.zeros(0), unknown).to_dict()
+    assert json.loads(json.dumps(told, allow_nan=False)) == told
+    assert told["hits"][0]["probability"] is None
+    assert told["outlier"]["flagged"] is None
+    assert told["outlier"]["reason"] == unknown.reason

@@ -13,7 +13,7 @@ from PIL import Image
 
 from chainrule.data.sources import load_dataset
 from chainrule.errors import DataError
-from chainrule.retrieval.index import Index
+from chainrule.retrieval.index import CALIBRATION, Index
 from chainrule.retrieval.items import Reading, folder_items, pictures
 from chainrule.retrieval.making import (
     Choices,
@@ -22,7 +22,9 @@ from chainrule.retrieval.making import (
     build_index,
     remove_from_index,
 )
+from chainrule.retrieval.outliers import Calibration
 from chainrule.retrieval.verifying import verify
+from chainrule.retrieval.writing import Writer
 from tests.retrieval.shapes import KINDS, shape, write_dicom, write_shapes
 
 NAMES = ("Lovelace", "Hopper", "Noether", "1815-12-10", "18151210", "ACC4711", "1.2.826.0.77")
@@ -241,6 +243,18 @@ def test_too_few_images_are_whitened_later(run: Path, shapes: Path, tmp_path: Pa
     assert "not whitened yet" in said[0]
     add_to_index(tmp_path / "index", Source(str(shapes)))
     assert Index(tmp_path / "index").snapshot.matrix.shape[1] == 10
+
+
+def test_whitening_forgets_distances_of_other_features(
+    run: Path, shapes: Path, tmp_path: Path
+) -> None:
+    write_shapes(tmp_path / "few", 1)
+    build_index(run, Source(str(tmp_path / "few")), tmp_path / "index", Choices(whiten=10))
+    with Writer(tmp_path / "index") as writer:
+        writer.note(CALIBRATION, Calibration.of([0.1] * 200, "held-out").to_dict())
+    add_to_index(tmp_path / "index", Source(str(shapes)))
+    found = Calibration.from_dict(Index(tmp_path / "index").snapshot.note(CALIBRATION))
+    assert (found.kind, found.measured) == ("leave-one-out", 36)
 
 
 def test_a_data_set_is_indexed_by_its_parts(tmp_path: Path) -> None:

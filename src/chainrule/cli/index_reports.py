@@ -12,6 +12,7 @@ import typer
 
 from chainrule.cli.progress import counting
 from chainrule.errors import DataError
+from chainrule.retrieval.evaluation_files import to_dict
 from chainrule.retrieval.index import CALIBRATION, GRAPH, WHITENING, Index
 from chainrule.retrieval.making import Source
 from chainrule.retrieval.measuring import Measured, calibrated, measure
@@ -200,12 +201,16 @@ def _show(found: Measured, apart: int) -> None:
 
 
 def _numbers(found: Measured) -> dict[str, Any]:
-    evaluation = found.evaluation
+    evaluation, all_of_it = found.evaluation, to_dict(found.evaluation, found.classes)
     return {
         "queries": int(np.count_nonzero(evaluation.labels >= 0)),
         "images": len(found.own_rows),
         "near_duplicates": found.near,
         "class_accuracy": _finite(evaluation.accuracy),
+        "classes": all_of_it["classes"],
+        "confusion": all_of_it["confusion"],
+        "intervals": {mode: of["interval"] for mode, of in all_of_it["modes"].items()},
+        "gain_over_off": all_of_it["gain_over_off"],
         "modes": {
             mode: {name: _finite(value) for name, value in scores.means.items()}
             for mode, scores in evaluation.scores.items()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -55,7 +56,7 @@ class Hit:
             "distance": round(self.distance, 6),
             "label": self.label,
             "predicted": self.predicted,
-            "probability": round(self.probability, 6),
+            "probability": None if math.isnan(self.probability) else round(self.probability, 6),
             "kind": self.kind,
             "frame": self.frame,
             "height": self.size[0],
@@ -113,12 +114,13 @@ class Answer:
             "mode": self.mode,
             "classes": {name: round(value, 6) for name, value in self.likeliest(len(self.classes))},
             "outlier": None
-            if out is None or out.reason
+            if out is None
             else {
                 "distance": round(out.distance, 6),
                 "p_value": round(out.p_value, 6),
                 "rate": out.rate,
-                "flagged": out.flagged,
+                "flagged": None if out.reason else out.flagged,
+                "reason": out.reason,
             },
             "notes": list(self.notes),
             "hits": [hit.to_dict() for hit in self.hits],

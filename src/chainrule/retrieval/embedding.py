@@ -41,8 +41,10 @@ class Embedder:
     its scores mean; of a regression there are no probabilities.
 
     Called with prepared images (N, C, H, W), from any thread; the network is fused once for each
-    shape.  Raises KindError for what is no Module, DataError for a layer that is not there or that
-    does not run, and for a network whose penultimate layer cannot be told.
+    shape.  Modes of the network and what its batch norms have counted stay as they were.
+
+    Raises KindError for what is no Module, DataError for a layer that is not there or that does not
+    run, and for a network whose penultimate layer cannot be told.
 
     >>> import chainrule as cr
     >>> embed = Embedder(cr.create_model("lenet5"))
@@ -65,16 +67,17 @@ class Embedder:
             find_layer(model, layer)
         self.model, self.layer, self.task = model, layer, task
         self.classes = tuple(classes)
-        self.lock = threading.RLock()
-        """Held while the network is looked into: what is hung on its layers would meet others'."""
         self._fast: Any = None
+        self.alone = threading.RLock()
+        """Held while the network runs: who looks into one hangs hooks on its layers, and they
+        would see what other threads put through them."""
 
     def __call__(self, images: Any) -> Embedded:
         """Give features and probabilities of prepared images (N, C, H, W)."""
         x = as_tensor(np.asarray(images, np.float32))
         if x.ndim != 4 or not len(x):
             raise failure("Embedder", "images (N, C, H, W), at least one", images=x)
-        with self.lock, no_grad():
+        with self.alone, no_grad():
             if self._fast is None:
                 self._fast = fuse(_Both(self.model, self._reader(x[:1])))
             features, scores = self._fast(x)
@@ -82,21 +85,27 @@ class Embedder:
 
     def features(self, x: Tensor) -> Tensor:
         """Give the features of prepared images in the graph, not brought to length 1: (N, D)."""
-        with self.lock:
-            with no_grad():
-                place = self._reader(Tensor(x.array[:1]))
-            with evaluating(self.model):
-                found: Tensor = _Both(self.model, place)(x)[0]
+        with self.alone, no_grad():
+            place = self._reader(Tensor(x.array[:1]))
+        with self.alone, evaluating(self.model):
+            found: Tensor = _Both(self.model, place)(x)[0]
         return found
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "alone"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self.alone = threading.RLock()
 
     def _reader(self, x: Tensor) -> _Place:
         """Find where the features stand in a run of the network."""
         if self.layer is not None:
             return _Place(self.layer, output=True)
         probe = Tensor(np.full_like(x.array, _PROBE) + 0.5 * x.array)
-        wanted = self.model.embed(probe) if callable(getattr(self.model, "embed", None)) else None
+        embed = getattr(self.model, "embed", None)
         with evaluating(self.model):
-            wanted = None if wanted is None else self.model.embed(probe)
+            wanted = embed(probe) if callable(embed) else None
             read, scores = _inputs(self.model, probe)
         for name, value, given in reversed(read):
             if wanted is not None and np.array_equal(value.array, wanted.array):

@@ -55,7 +55,7 @@ def finish(writer: Writer, say: Say | None = None) -> None:
     if settings.whiten and index.snapshot.note(WHITENING) is None:
         _whiten(writer, index, settings.whiten, said)
     snapshot = index.snapshot
-    if snapshot.note(CALIBRATION, {}).get("kind") != "held-out":
+    if (snapshot.note(CALIBRATION) or {}).get("kind") != "held-out":
         distances = own_distances(snapshot)
         if len(distances):
             writer.note(CALIBRATION, Calibration.of(distances).to_dict())
@@ -82,7 +82,9 @@ def _whiten(writer: Writer, index: Index, components: int, say: Say) -> None:
     except DataError as error:  # too few directions, as of a network that says the same of all
         say(f"not whitened: {error}")
         return
-    writer.rewrite(whitening, components, {WHITENING: to_note(whitening)})
+    # distances that were measured before, even of held-out images, are of other features
+    notes = {WHITENING: to_note(whitening), CALIBRATION: None}
+    writer.rewrite(whitening, components, notes)
     say(f"whitened: {components} principal components of {snapshot.matrix.shape[1]} features")
 
 

@@ -28,7 +28,7 @@ from chainrule.retrieval.outliers import Calibration
 from chainrule.retrieval.privacy import Hasher
 from chainrule.retrieval.ranking import nearest
 from chainrule.retrieval.settings import read_settings
-from chainrule.retrieval.shelf import Found, Mode, Query, Shelf, checked_mode
+from chainrule.retrieval.shelf import Found, Mode, Query, Shelf, checked_mode, without
 from chainrule.retrieval.store import Snapshot
 from chainrule.retrieval.thumbnails import opened
 from chainrule.retrieval.whitening import Whitening
@@ -192,9 +192,9 @@ chainrule index build
         `mode` says how the class counts that the network sees: "soft", the similarity and the
         agreement of the class distributions by halves; "hard", images of the query's class alone;
         "off", similarity alone.  The query's own image and its patient's are left out unless
-        `include_own`.  `approximate` asks the index's graph, which may miss some; None does so
-        where there is one.  `rate` is the share of false alarms at which a query is called unlike
-        all that is in the index.
+        `include_own`; so are those that were liked, and all of their patients.  `approximate` asks
+        the index's graph, which may miss some; None does so where there is one.  `rate` is the
+        share of false alarms at which a query is called unlike all that is in the index.
         """
         count = integer(k, "search", "a number of images")
         if count < 1:
@@ -205,12 +205,15 @@ chainrule index build
             how, notes = "off", (*notes, "The network has no classes: they count for nothing here.")
         skipped = () if include_own else question.own
         rows = {int(row) for row in snapshot.rows_of(skipped) if row >= 0}
-        query = _query(question, include_own)
-        found = self._nearest(query, snapshot, count + len(rows), how, approximate)
+        query = Query(question.vector[np.newaxis], question.probabilities[np.newaxis])
+        shelf = shelf_of(snapshot)
+        if not include_own:  # an image of the index tells its patient there, whatever its path says
+            shelf = without(shelf, [question.group, *shelf.groups[list(rows)].tolist()])
+        found = self._nearest(query, snapshot, shelf, count + len(rows), how, approximate)
         hits = self._hits(snapshot, found, rows, count)
         # what is ordinary was measured by similarity alone, exactly
         plain = how == "off" and (approximate is False or self._graph(snapshot) is None)
-        closest = found if plain else nearest(query, shelf_of(snapshot), 1 + len(rows), "off")
+        closest = found if plain else nearest(query, shelf, 1 + len(rows), "off")
         outlier = self._outlier(snapshot, closest, rows, rate)
         return Answer(hits, how, self.classes, question.probabilities, outlier, notes)
 
@@ -259,7 +262,13 @@ chainrule index build
         return np.asarray((vectors / whitening.scale) @ whitening.components)
 
     def _nearest(
-        self, query: Query, snapshot: Snapshot, k: int, mode: Mode, approximate: bool | None
+        self,
+        query: Query,
+        snapshot: Snapshot,
+        shelf: Shelf,
+        k: int,
+        mode: Mode,
+        approximate: bool | None,
     ) -> Found:
         found = None if approximate is False else self._graph(snapshot)
         if found is None:
@@ -268,9 +277,9 @@ chainrule index build
                     f"{self.path}: there is no graph for approximate search; an index that is "
                     "built with --ann has one"
                 )
-            return nearest(query, shelf_of(snapshot), k, mode)
+            return nearest(query, shelf, k, mode)
         graph, covered = found
-        return nearest_approximate(query, shelf_of(snapshot), graph, covered, k, mode)
+        return nearest_approximate(query, shelf, graph, covered, k, mode)
 
     def _graph(self, snapshot: Snapshot) -> tuple[Graph, int] | None:
         """Give the graph and how many rows it holds, read once and only if it is as written.
@@ -384,10 +393,3 @@ def shelf_of(snapshot: Snapshot) -> Shelf:
 
 
 _OF_SEARCH = ("include_own", "approximate", "rate")
-
-
-def _query(question: Question, include_own: bool) -> Query:
-    groups = None
-    if question.group and not include_own:
-        groups = np.array([question.group], np.uint64)
-    return Query(question.vector[np.newaxis], question.probabilities[np.newaxis], groups)

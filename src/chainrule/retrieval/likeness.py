@@ -41,21 +41,28 @@ def likeness(embedder: Embedder, image: Any, directions: Any, layer: str | None 
     given, others = np.asarray(image), np.asarray(directions, np.float32)
     expect(given.ndim == 3, "likeness", "one image (C, H, W)", image=given)
     x = as_images("likeness", embedder.model, given[np.newaxis])
-    with embedder.lock:
-        name = last_maps(embedder.model, x) if layer is None else layer
-        with enable_grad(), watching(embedder.model, [name]) as seen:
-            features = embedder.features(Tensor(x, requires_grad=True))
+    with embedder.alone:
+        found = _maps(embedder, x, others, layer)
+    size = x.shape[2:]
+    if not found:
+        return np.zeros((0, *size), np.float32)
+    with no_grad():
+        grown = interpolate(Tensor(np.stack(found)[:, np.newaxis]), size=size, mode="bilinear")
+    return np.maximum(grown.array[:, 0], 0)
+
+
+def _maps(embedder: Embedder, x: Array, others: Array, layer: str | None) -> list[Array]:
+    """Give the map of each direction (n, D) at the layer's own size, (h, w)."""
+    name = last_maps(embedder.model, x) if layer is None else layer
+    with enable_grad(), watching(embedder.model, [name]) as seen:
+        features = embedder.features(Tensor(x, requires_grad=True))
     width = features.shape[1]
     fits = others.ndim == 2 and others.shape[1] == width
     expect(fits, "likeness", f"features (n, {width}) of the others", directions=others)
     maps = seen[name]
     expect(maps.ndim == 4, "likeness", "a layer that gives maps (1, K, h, w)", output=maps)
     length = max(float(np.linalg.norm(features.array.astype(np.float64))), 1e-12)
-    found = [_map(features, maps, v / length) for v in others]
-    with no_grad():
-        size = x.shape[2:]
-        grown = interpolate(Tensor(np.stack(found)[:, np.newaxis]), size=size, mode="bilinear")
-    return np.maximum(grown.array[:, 0], 0)
+    return [_map(features, maps, v / length) for v in others]
 
 
 def _map(features: Tensor, maps: Tensor, direction: Array) -> Array:

@@ -167,13 +167,18 @@ def _asked(index: Index, source: Source, names: list[str], progress: Progress | 
             "evaluate: no query has a known class; expected folders that are named after the "
             f"classes, as {', '.join(names[:3])}"
         )
+    snapshot = index.snapshot
+    rows = snapshot.rows_of([entry.id for entry in entries])
+    groups = np.array([entry.group for entry in entries], np.uint64)
+    there = (rows >= 0) & (groups == 0)  # the index may know the patient, as of a table
+    groups[there] = snapshot.groups[rows[there]]
     return Queries(
         np.concatenate(vectors),
         np.concatenate(probabilities),
         np.array(known),
-        np.array([entry.group for entry in entries], np.uint64),
+        groups,
         np.array([entry.phash for entry in entries], np.uint64),
-        index.snapshot.rows_of([entry.id for entry in entries]),
+        rows,
         [entry.thumbnail for entry in entries],
         [entry.id for entry in entries],
         skipped,

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from importlib import import_module
 from typing import Any, Self
 
 import numpy as np
 
-from chainrule.data.dataset import Dataset
 from chainrule.data.transforms import Transform
 from chainrule.engine.op import Array
 from chainrule.engine.random import Generator
 from chainrule.errors import DataError, GraphError, KindError, expect, failure
+from chainrule.inference.fuse import Watch
+from chainrule.inspection.given import setting
 from chainrule.nn.module import Module
 from chainrule.ops.arguments import integer
 from chainrule.retrieval.answers import Answer, Hit, Outlier
 from chainrule.retrieval.embedding import Embedded, Embedder
-from chainrule.retrieval.items import Reading, folder_items, pictures
+from chainrule.retrieval.feeding import Given, Skipped, each, one
 from chainrule.retrieval.network import RunNetwork
 from chainrule.retrieval.outliers import Calibration
 from chainrule.retrieval.ranking import nearest
@@ -34,14 +36,17 @@ class Retriever:
     `model` is a Module or the folder of a run.  With a Module, images are arrays (N, C, H, W) as
     the network gets them, or whatever `transforms` turns into that; `classes` names its scores.
     With a run, they are pictures as they were read: paths, a folder, a data set, arrays of bytes
-    or of floats from 0 to 1.
+    or of floats from 0 to 1.  Of a folder what cannot be read is left out and listed in
+    `skipped_`; a single file that cannot be read ends the fit, since it would have a number.
 
     `layer` gives the features, by default what the last layer reads; `whiten` keeps so many
     principal components of the same spread.  `mode` "soft" mixes similarity and the agreement of
     class distributions by halves, "hard" finds images of the query's class alone, "off" goes by
     similarity.  As scikit-learn has it, arguments are attributes of the same name, `get_params`
     and `set_params` serve its tools, and what `fit` learns ends in an underscore:
-    `embedding_` (N, D), `probabilities_` (N, K), `labels_`, `n_samples_fit_`.
+    `embedding_` (N, D), `probabilities_` (N, K), `labels_` (texts), `paths_` (None for what was no
+    file), `skipped_`, `n_samples_fit_`.  What was fitted belongs to the weights as they were: once
+    they are written, questions are refused until the next `fit`.
 
     >>> import chainrule as cr
     >>> images = cr.rand(20, 1, 32, 32, generator=cr.Generator(0)).numpy()
@@ -77,41 +82,50 @@ class Retriever:
     def fit(self, X: Any, y: Any = None, groups: Any = None) -> Self:
         """Take in images; `y` (N,) are their classes, `groups` (N,) their patients, if known.
 
-        A data set brings its own classes.  Raises DataError for no images at all, and for what the
-        network cannot take.
+        A data set brings its own classes, and so does a folder that has folders named after the
+        classes of the run.  A group of None is nobody's.  Raises DataError for no images at all,
+        and for what the network cannot take; KindError for what holds no images.
         """
         self._check()
         self._network, self._embedder = self._made()
-        found = self._embedded(X)
-        names = _labels(X) if y is None else [str(label) for label in np.asarray(y).tolist()]
+        skipped: Skipped = []
+        given: list[Given] = []
+        found = self._embedded(self._noted(each(X, self._network, skipped), given))
+        self._check_classes(found.probabilities.shape[1])
+        names = None if y is None else [str(label) for label in _listed("y", y)]
+        patients = None if groups is None else _listed("groups", groups)
         count = len(found.vectors)
-        for what, given in (("y", names), ("groups", groups)):
-            if given is not None:
+        for what, values in (("y", names), ("groups", patients)):
+            if values is not None:
                 rule = f"one of {what} for each of {count} images"
-                expect(len(given) == count, "fit", rule, error=DataError, given=len(given))
+                expect(len(values) == count, "fit", rule, error=DataError, given=len(values))
         self._whitening = None
         if self.whiten:
             self._whitening = Whitening.fit([found.vectors], self.whiten)
         self.embedding_ = self._own_form(found.vectors)
         self.probabilities_ = found.probabilities
-        self.labels_ = names
+        known = any(image.label is not None for image in given)
+        self.labels_ = [image.label for image in given] if names is None and known else names
+        self.paths_ = [image.path for image in given]
+        self.skipped_ = skipped
         self._codes: dict[Any, int] = {}
         self._shelf = Shelf.of(
-            self.embedding_, probabilities=found.probabilities, groups=self._numbers(groups, True)
+            self.embedding_, probabilities=found.probabilities, groups=self._numbers(patients, True)
         )
         self.n_samples_fit_ = count
         self._calibration = self._calibrated()
+        self._watch = self._watching()
         return self
 
     def transform(self, X: Any) -> Array:
         """Give the features of images, (N, D) float32, rows of length 1."""
         self._fitted()
-        return self._own_form(self._embedded(X).vectors)
+        return self._own_form(self._embedded(each(X, self._network, [])).vectors)
 
     def predict_proba(self, X: Any) -> Array:
         """Give the probabilities of the classes that the network sees, (N, K)."""
         self._fitted()
-        return self._embedded(X).probabilities
+        return self._embedded(each(X, self._network, [])).probabilities
 
     def kneighbors(
         self,
@@ -122,15 +136,15 @@ class Retriever:
         """Give the nearest of the fitted images: distances (Q, k) and their numbers (Q, k).
 
         Distances are 1 - cosine, whatever the mode, which decides on the order.  Without X the
-        fitted images are asked about, each without itself.  In the mode "hard" numbers are -1 and
-        distances infinite where there are fewer of a class.
+        fitted images are asked about, each without itself; groups count in `query` alone.  In the
+        mode "hard" numbers are -1 and distances infinite where there are fewer of a class.
         """
         self._fitted()
         own = X is None
         if own:
             vectors, p = self.embedding_, self.probabilities_
         else:
-            found = self._embedded(X)
+            found = self._embedded(each(X, self._network, []))
             vectors, p = self._own_form(found.vectors), found.probabilities
         k = self._count(n_neighbors)
         mode = checked_mode("kneighbors", self.mode) if p.shape[1] else "off"
@@ -152,11 +166,14 @@ class Retriever:
     ) -> Answer:
         """Find the k images that are most like one: see `Answer`; a hit's `row` is its number.
 
-        `image` is one of what `fit` takes many of.  Images of the patient `group` are left out.
+        `image` is one of what `fit` takes many of; of a file with several frames the middle one is
+        asked about.  Images of the patient `group` are left out.  At `rate`, a share of ordinary
+        images, the answer's `outlier` is flagged.
         """
         self._fitted()
         how = checked_mode("query", self.mode if mode is None else mode)
-        found = self._embedded(_one(image))
+        given, notes = one(image, self._network)
+        found = self._embedded([given])
         vectors, p = self._own_form(found.vectors), found.probabilities
         how = how if p.shape[1] else "off"
         groups = None if group is None else self._numbers([group], False)
@@ -169,7 +186,7 @@ class Retriever:
             if row >= 0
         ]
         outlier = self._outlier(float(first.cosines[0, 0]), int(first.rows[0, 0]), rate)
-        return Answer(hits, how, self._names(p.shape[1]), p[0], outlier)
+        return Answer(hits, how, self._names(p.shape[1]), p[0], outlier, notes)
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """Give the arguments by name, for scikit-learn's tools."""
@@ -179,12 +196,31 @@ class Retriever:
     def set_params(self, **params: Any) -> Self:
         """Change arguments by name; what was fitted stays until the next `fit`."""
         known = self.get_params()
-        for name, value in params.items():
+        for name in params:
             if name not in known:
                 rule = f"an argument out of {', '.join(known)}"
                 raise failure("set_params", rule, error=DataError, name=name)
+        for name, value in params.items():
             setattr(self, name, value)
         return self
+
+    def __sklearn_tags__(self) -> Any:
+        """Tell scikit-learn what this is, which its pipelines ask for: it takes no table."""
+        tools = import_module("sklearn.utils")
+        return tools.Tags(
+            estimator_type=None,
+            target_tags=tools.TargetTags(required=False),
+            transformer_tags=tools.TransformerTags(),
+            no_validation=True,
+        )
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_watch"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        if hasattr(self, "embedding_"):
+            self._watch = self._watching()
 
     def __repr__(self) -> str:
         shown = self.model if isinstance(self.model, str) else type(self.model).__name__
@@ -195,6 +231,12 @@ class Retriever:
         for name in ("n_neighbors", "batch_size"):
             value = integer(getattr(self, name), "Retriever", f"a whole number as {name}")
             expect(value > 0, "Retriever", f"{name} of at least 1", value=value)
+
+    def _check_classes(self, count: int) -> None:
+        if self._network is None and self.classes is not None:
+            rule = f"names for the network's {count} classes"
+            given = list(self.classes)
+            expect(len(given) == count, "Retriever", rule, error=DataError, classes=given)
 
     def _made(self) -> tuple[RunNetwork | None, Any]:
         if isinstance(self.model, Module):
@@ -209,6 +251,15 @@ class Retriever:
     def _fitted(self) -> None:
         if not hasattr(self, "embedding_"):
             raise GraphError("Retriever: nothing was fitted yet; call fit(images) first")
+        if self._watch is not None and self._watch.stale():
+            raise GraphError(
+                "Retriever: the network's weights were written since fit, so that the fitted "
+                "features are of another network; call fit(images) again"
+            )
+
+    def _watching(self) -> Watch | None:
+        """Watch the weights of a network that others hold too; a run's is ours alone."""
+        return Watch(self._embedder.model) if self._network is None else None
 
     def _count(self, k: int | None) -> int:
         count = integer(self.n_neighbors if k is None else k, "query", "a number of images")
@@ -218,20 +269,26 @@ class Retriever:
     def _own_form(self, vectors: Array) -> Array:
         return vectors if self._whitening is None else self._whitening(vectors)
 
-    def _embedded(self, images: Any) -> Embedded:
+    def _noted(self, images: Iterable[Given], kept: list[Given]) -> Iterator[Given]:
+        """Keep all of the images but their pixels."""
+        for image in images:
+            kept.append(image._replace(pixels=np.zeros(0)))
+            yield image
+
+    def _embedded(self, images: Iterable[Given]) -> Embedded:
         vectors: list[Array] = []
         probabilities: list[Array] = []
         waiting: list[Array] = []
 
         def run() -> None:
-            found = self._embedder(np.stack(waiting))
+            found = self._embedder(_stacked(waiting))
             vectors.append(found.vectors)
             probabilities.append(found.probabilities)
             waiting.clear()
 
-        for x in self._prepared(images):
-            waiting.append(x)
-            if len(waiting) == self.batch_size:
+        for image in images:
+            waiting.append(self._as_input(image))
+            if len(waiting) >= self.batch_size:
                 run()
         if waiting:
             run()
@@ -241,21 +298,10 @@ class Retriever:
             raise DataError("Retriever: the network gives numbers that are not finite")
         return Embedded(np.concatenate(vectors), np.concatenate(probabilities))
 
-    def _prepared(self, images: Any) -> Iterator[Array]:
-        """Give images as the network gets them, one by one."""
-        network = self._network
-        reading = Reading(mode=None if network is None else network.member.mode)
-        for image in _each(images, reading):
-            if isinstance(image, str | os.PathLike | bytes):
-                for picture in pictures(image, reading):
-                    yield self._as_input(picture.pixels)
-            else:
-                yield self._as_input(np.asarray(image))
-
-    def _as_input(self, pixels: Array) -> Array:
-        pixels = pixels[np.newaxis] if pixels.ndim == 2 else pixels
+    def _as_input(self, image: Given) -> Array:
+        pixels = image.pixels
         if self._network is not None:
-            return self._network.prepare(pixels)
+            return self._network.prepare(pixels, image.own)
         if self.transforms is None:
             return np.asarray(pixels, np.float32)
         if isinstance(self.transforms, Transform):
@@ -286,7 +332,8 @@ class Retriever:
             self._names(p.size)[best] if p.size else "",
             float(p[best]) if p.size else float("nan"),
             self.labels_[row] if self.labels_ is not None else None,
-            "array",
+            "array" if self.paths_[row] is None else "picture",
+            path=self.paths_[row],
         )
 
     def _calibrated(self) -> Calibration | None:
@@ -304,6 +351,7 @@ class Retriever:
     def _outlier(self, cosine: float, row: int, rate: float) -> Outlier | None:
         if self._calibration is None or row < 0:
             return None
+        setting("query", 0.0, 1.0, rate=rate)
         distance = 1.0 - cosine
         p = float(self._calibration.p_value(distance))
         enough = rate >= self._calibration.smallest_rate
@@ -312,31 +360,26 @@ class Retriever:
         return Outlier(distance, p, rate, flagged, reason)
 
 
-def _one(image: Any) -> list[Any]:
-    """Put one image into a list, of a batch of one its only one."""
-    array = None if isinstance(image, str | os.PathLike | bytes) else np.asarray(image)
-    if array is not None and array.ndim == 4:
-        expect(len(array) == 1, "query", "one image; kneighbors takes several", image=array)
-        return [array[0]]
-    return [image]
+def _listed(name: str, values: Any) -> list[Any]:
+    """Give labels or groups (N,) as a list of plain values; KindError for what is no such thing."""
+    plain = values.tolist() if hasattr(values, "tolist") else values
+    try:
+        found = list(plain)
+        for value in found:
+            hash(value)
+    except TypeError as error:
+        raise failure(
+            "fit", f"{name} (N,), one for each image", error=KindError, given=values
+        ) from error
+    return found
 
 
-def _each(images: Any, reading: Reading) -> Iterator[Any]:
-    """Walk over images of any kind, a folder's pictures by their paths."""
-    if isinstance(images, str | os.PathLike):
-        items, _ = folder_items(images, (), reading)
-        for item in items:
-            yield from (picture.pixels for picture in item.read())
-    elif isinstance(images, Dataset):
-        yield from (images.image(number) for number in range(len(images)))
-    else:
-        yield from images
-
-
-def _labels(images: Any) -> list[str] | None:
-    if isinstance(images, Dataset) and images.task == "classification":
-        return [images.classes[int(target)] for target in images.targets]
-    return None
+def _stacked(images: list[Array]) -> Array:
+    """Put images of one shape into a batch; DataError where they differ."""
+    shapes = sorted({image.shape for image in images})
+    rule = "images that are of one shape when the network gets them"
+    expect(len(shapes) == 1, "Retriever", rule, error=DataError, shapes=shapes)
+    return np.stack(images)
 
 
 def _without_selves(rows: Array, cosines: Array, k: int) -> tuple[Array, Array]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Literal, NamedTuple, cast, get_args
 
 import numpy as np
@@ -84,6 +85,18 @@ class Shelf(NamedTuple):
         )
         check_shelf("Shelf.of", shelf)
         return shelf
+
+
+def without(shelf: Shelf, groups: Iterable[int]) -> Shelf:
+    """Give a shelf on which some groups are not found, as if dead; 0 is no group.
+
+    >>> without(Shelf.of(np.eye(3), groups=[7, 0, 8]), [0, 8]).alive.tolist()
+    [True, True, False]
+    """
+    alive = shelf.alive
+    for group in set(groups) - {0}:
+        alive = alive & (shelf.groups != np.uint64(group))
+    return shelf._replace(alive=alive)
 
 
 class Query(NamedTuple):
