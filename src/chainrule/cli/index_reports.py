@@ -145,6 +145,10 @@ def evaluate(
     """
     if calibrate and queries is None:
         raise DataError("--calibrate: expected --queries, pictures that were held out")
+    if queries is None and (part or data_dir is not None or secondary):
+        raise DataError(
+            "--part, --data-dir, --secondary: expected --queries, whose images they are"
+        )
     opened = Index(index)
     source = None if queries is None else Source(queries, part, data_dir, secondary)
     with counting("files", quiet=as_json) as step:

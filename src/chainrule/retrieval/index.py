@@ -200,6 +200,7 @@ chainrule index build
         if count < 1:
             raise failure("search", "at least 1 image", k=k)
         snapshot, notes = self.snapshot, question.notes
+        count = min(count, max(1, snapshot.count))
         how = checked_mode("search", mode)
         if how != "off" and not self.classes:
             how, notes = "off", (*notes, "The network has no classes: they count for nothing here.")
