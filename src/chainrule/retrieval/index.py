@@ -72,6 +72,7 @@ chainrule index build
         """The index's network, loaded when it is first asked for."""
         with self._lock:
             if self._network is None:
+                self._check_model()
                 layer = self.settings.layer or None
                 self._network = RunNetwork(self.path / MODEL, layer)
             return self._network
@@ -89,11 +90,32 @@ chainrule index build
 
     @property
     def hasher(self) -> Hasher | None:
-        """What hashes patients and paths; None where the key was taken out of the index."""
+        """What hashes patients and paths; None where the key was taken out of the index.
+
+        Raises DataError for another key than the index's own: its hashes would fit nothing.
+        """
         try:
-            return Hasher((self.path / KEY).read_bytes())
+            key = (self.path / KEY).read_bytes()
         except FileNotFoundError:
             return None
+        if not self._snapshot.whole(KEY, key):
+            raise DataError(
+                f"{self.path / KEY}: not the key that the index was made with; put that back, or "
+                "take this one away"
+            )
+        return Hasher(key)
+
+    def _check_model(self) -> None:
+        """Refuse a network that is not as it was written; what it adds would stay wrong."""
+        for name in self._snapshot.files():
+            path = self.path / name
+            if not name.startswith(f"{MODEL}/"):
+                continue
+            if not path.is_file() or not self._snapshot.whole(name, path.read_bytes()):
+                raise DataError(
+                    f"{path}: missing or not as it was written; restore it from a copy, or build "
+                    "the index anew"
+                )
 
     def reading(self, window: Window | None = None) -> Reading:
         """Say how this index reads files."""

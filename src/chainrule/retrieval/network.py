@@ -87,7 +87,7 @@ class RunNetwork:
             size = np.shape(self.member.transforms(other, Generator(0)))[2:]
         except ChainruleError:  # a transform that is of one size alone
             return False
-        return size == (h, w)
+        return bool(size == (h, w))
 
     def plain(self, x: Array) -> Array:
         """Turn prepared images (..., C, H, W) back into pixels from 0 to 1."""
