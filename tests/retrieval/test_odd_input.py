@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from chainrule.retrieval.index import Index
 from chainrule.retrieval.items import Reading, file_item, folder_items, pictures
 from chainrule.retrieval.making import Choices, Source, add_to_index, build_index
 from chainrule.retrieval.network import RunNetwork, middle
+from chainrule.retrieval.thumbnails import as_bytes
 from chainrule.training.config import TrainConfig
 from chainrule.training.task import TrainTask
 from tests.cli.running import Run, fails
@@ -196,3 +198,19 @@ def test_libraries_do_not_warn_on_the_terminal(recwarn: pytest.WarningsRecorder)
     with without_warnings():
         warnings.warn("Corrupt EXIF data", UserWarning, stacklevel=1)
     assert not recwarn.list
+
+
+@pytest.mark.parametrize(("dtype", "white"), [(np.uint16, 65535.0), (np.float32, 1.0)])
+def test_a_large_picture_becomes_bytes_in_little_memory(dtype: type, white: float) -> None:
+    random = np.random.RandomState(0)
+    pixels = random.uniform(-0.1, 1.1, (1, 3000, 1000)).clip(0 if white > 1 else -1) * white
+    pixels = np.minimum(pixels, 65535).astype(dtype)
+    tracemalloc.start()
+    try:
+        found = as_bytes(pixels, white)
+        most = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    expected = np.rint(np.clip(pixels[0] * (255.0 / white), 0, 255)).astype(np.uint8)
+    np.testing.assert_array_equal(found, expected)
+    assert most < 4 * found.nbytes
