@@ -214,3 +214,17 @@ def test_a_large_picture_becomes_bytes_in_little_memory(dtype: type, white: floa
     expected = np.rint(np.clip(pixels[0] * (255.0 / white), 0, 255)).astype(np.uint8)
     np.testing.assert_array_equal(found, expected)
     assert most < 4 * found.nbytes
+
+
+def test_a_large_picture_is_prepared_in_little_memory(keeping: Path) -> None:
+    network = RunNetwork(keeping)
+    pixels = np.random.RandomState(0).randint(0, 65536, (1, 3000, 1000)).astype(np.uint16)
+    expected = (pixels * (255.0 / 65535.0)).round().astype(np.uint8)
+    tracemalloc.start()
+    try:
+        found = network.member.adapted(pixels)
+        most = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    np.testing.assert_array_equal(found[0], expected)
+    assert most < 4 * found.nbytes
