@@ -228,3 +228,14 @@ def test_a_large_picture_is_prepared_in_little_memory(keeping: Path) -> None:
         tracemalloc.stop()
     np.testing.assert_array_equal(found[0], expected)
     assert most < 4 * found.nbytes
+
+
+def test_an_empty_answer_says_what_was_left_out(
+    command: Run,  # noqa: F811
+    run: Path,
+    tmp_path: Path,
+) -> None:
+    write_dicom(tmp_path / "in" / "a.dcm", shape("ring", 5), PatientID="anonymous")
+    out = tmp_path / "index"
+    command("index", "build", run, tmp_path / "in", "--out", out)
+    assert "--include-own" in command("search", out, tmp_path / "in" / "a.dcm").out

@@ -192,7 +192,7 @@ def _tell(answer: Answer) -> None:
     for place, hit in enumerate(answer.hits, start=1):
         typer.echo(f"{place:3}  {_line(hit)}")
     if not answer.hits:
-        typer.echo("no image was found")
+        typer.echo("no image was found; the query's own and its patient's come with --include-own")
 
 
 def _line(hit: Hit) -> str:
