@@ -70,8 +70,6 @@ class _OwnWords(ValueError):
 def quotes(error: DataError) -> bool:
     """Tell whether a message of this module holds a library's words, which may quote the file.
 
-    Damaged headers are quoted by Pillow, and people's names may stand in them.
-
     >>> quotes(DataError("a.png: no such file"))
     False
     """

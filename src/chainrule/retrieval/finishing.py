@@ -20,13 +20,12 @@ from chainrule.retrieval.index import (
     Index,
     file_sum,
     shelf_of,
-    to_note,
 )
 from chainrule.retrieval.outliers import Calibration
 from chainrule.retrieval.ranking import nearest
 from chainrule.retrieval.shelf import Query
 from chainrule.retrieval.store import Snapshot
-from chainrule.retrieval.whitening import Whitening
+from chainrule.retrieval.whitening import Whitening, to_note
 from chainrule.retrieval.writing import Writer
 
 GRAPH_FROM = 200_000

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import threading
-from base64 import b64decode, b64encode
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -31,7 +30,7 @@ from chainrule.retrieval.settings import read_settings
 from chainrule.retrieval.shelf import Found, Mode, Query, Shelf, checked_mode
 from chainrule.retrieval.store import Snapshot
 from chainrule.retrieval.thumbnails import opened
-from chainrule.retrieval.whitening import Whitening
+from chainrule.retrieval.whitening import Whitening, from_note
 
 CALIBRATION, WHITENING, GRAPH = "calibration", "whitening", "graph"
 """Names of notes in an index."""
@@ -363,31 +362,6 @@ chainrule index build
             )
             return Outlier(distance, p, rate, False, reason)
         return Outlier(distance, p, rate, bool(calibration.flag(distance, rate)))
-
-
-def to_note(whitening: Whitening) -> dict[str, Any]:
-    """Write a whitening as what a note of an index can hold."""
-    return {
-        name: {
-            "shape": list(array.shape),
-            "base64": b64encode(array.astype("<f4").tobytes()).decode(),
-        }
-        for name, array in whitening.arrays().items()
-    }
-
-
-def from_note(note: dict[str, Any]) -> Whitening:
-    """Read what `to_note` wrote; DataError for anything else."""
-    try:
-        arrays = {
-            name: np.frombuffer(b64decode(part["base64"], validate=True), "<f4").reshape(
-                part["shape"]
-            )
-            for name, part in note.items()
-        }
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise DataError("the index's whitening is damaged; chainrule index verify") from error
-    return Whitening.from_arrays(arrays)
 
 
 def file_sum(content: bytes) -> str:
