@@ -185,6 +185,16 @@ REFUSED = [
     "SpecialNeeds",
     "VisitComments",
     "PatientSexNeutered",
+    "RTPlanName",
+    "RTPlanLabel",
+    "StructureSetLabel",
+    "VerifyingOrganization",
+    "ContactDisplayName",
+    "PrinterName",
+    "WorklistLabel",
+    "TopicKeywords",
+    "ErrorComment",
+    "UserContentLabel",
 ]
 ALLOWED = [
     "Modality",

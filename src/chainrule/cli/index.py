@@ -177,7 +177,8 @@ def remove(index: Index, ids: Ids = None, paths: Paths = None, patients: Patient
     """Take images out of an index; nothing of them stays in it."""
     if not (ids or paths or patients):
         raise DataError("remove: expected ids of images, --path or --patient; got none")
-    count = remove_from_index(index, ids or (), paths or (), patients or ())
+    with counting("images") as step:
+        count = remove_from_index(index, ids or (), paths or (), patients or (), step)
     typer.echo(f"removed: {count:,}")
 
 

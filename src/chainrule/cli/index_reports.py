@@ -83,7 +83,8 @@ def _told_by(note: Any) -> str:
 
 def verify(index: Folder) -> None:
     """Read every byte of an index and say what is not as it was written; nothing is changed."""
-    problems = verified(index)
+    with counting("per mille of a file") as step:
+        problems = verified(index, lambda name, done: step(round(1000 * done), 1000))
     for problem in problems:
         typer.echo(f"{problem.level}: {problem.file}: {problem.what}; {problem.todo}")
     if not all(problem.usable for problem in problems):
@@ -146,6 +147,10 @@ def evaluate(
     """
     if calibrate and queries is None:
         raise DataError("--calibrate: expected --queries, pictures that were held out")
+    if queries is None and (part or data_dir is not None or secondary):
+        raise DataError(
+            "--part, --data-dir, --secondary: expected --queries, whose images they are"
+        )
     opened = Index(index)
     source = None if queries is None else Source(queries, part, data_dir, secondary)
     with counting("files", quiet=as_json) as step:

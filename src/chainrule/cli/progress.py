@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import TracebackType
@@ -121,14 +122,29 @@ def counting(noun: str, quiet: bool = False) -> Iterator[Callable[[int, int], No
     ...     step(1, 2)
     """
     console = Console(stderr=True, highlight=False)
-    with bars.Progress(
-        bars.BarColumn(bar_width=24),
-        bars.MofNCompleteColumn(),
-        bars.TextColumn(noun),
-        bars.TimeRemainingColumn(),
-        console=console,
-        transient=True,
-        disable=quiet or not console.is_terminal,
-    ) as bar:
+    with (
+        without_warnings(),
+        bars.Progress(
+            bars.BarColumn(bar_width=24),
+            bars.MofNCompleteColumn(),
+            bars.TextColumn(noun),
+            bars.TimeRemainingColumn(),
+            console=console,
+            transient=True,
+            disable=quiet or not console.is_terminal,
+        ) as bar,
+    ):
         task = bar.add_task("", total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+@contextmanager
+def without_warnings() -> Iterator[None]:
+    """Keep Python's warnings of libraries that read pictures, which name files, off the terminal.
+
+    >>> with without_warnings():
+    ...     warnings.warn("Corrupt EXIF data", UserWarning, stacklevel=1)
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        yield

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from chainrule.cli.progress import without_warnings
 from chainrule.cli.settings import check_output
 from chainrule.data.dicom_values import Window
 from chainrule.engine.op import Array
@@ -110,7 +111,8 @@ def search(
         if page.exists() and not overwrite:
             raise DataError(f"{page}: already there; take another name, or --overwrite")
     opened = Index(index)
-    question = _asked(opened, image, region, like or [], frame, window)
+    with without_warnings():
+        question = _asked(opened, image, region, like or [], frame, window)
     approximate = None if exact is None else not exact
 
     def answer(how: str) -> Answer:
@@ -190,7 +192,7 @@ def _tell(answer: Answer) -> None:
     for place, hit in enumerate(answer.hits, start=1):
         typer.echo(f"{place:3}  {_line(hit)}")
     if not answer.hits:
-        typer.echo("no image was found")
+        typer.echo("no image was found; the query's own and its patient's come with --include-own")
 
 
 def _line(hit: Hit) -> str:

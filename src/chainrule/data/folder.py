@@ -196,12 +196,14 @@ def _pictures(folder: Path, left: Counter[str]) -> list[str]:
     return sorted(found)
 
 
-def files_below(folder: str | os.PathLike[str], left: Counter[str]) -> Iterator[str]:
+def files_below(
+    folder: str | os.PathLike[str], left: Counter[str], strict: bool = True
+) -> Iterator[str]:
     """Give the paths of all files in a folder and what lies deeper; each real folder once.
 
     Links are followed.  What is left out is counted in `left`: hidden files, what systems leave
     behind, links in circles or to nowhere, what is no regular file.  Raises DataError for a folder
-    that cannot be listed.
+    that cannot be listed; not `strict`, one that lies deeper is counted too.
 
     >>> import tempfile, pathlib
     >>> root = pathlib.Path(tempfile.mkdtemp())
@@ -212,13 +214,20 @@ def files_below(folder: str | os.PathLike[str], left: Counter[str]) -> Iterator[
     waiting, seen = [os.fspath(folder)], set()
     while waiting:
         here = waiting.pop()
-        place = os.stat(here)
-        if (place.st_dev, place.st_ino) in seen:
-            left["links in circles or to what was listed"] += 1
+        try:
+            place = os.stat(here)
+            if (place.st_dev, place.st_ino) in seen:
+                left["links in circles or to what was listed"] += 1
+                continue
+            entries = list(_entries(here, left))
+        except (OSError, DataError):
+            if strict or here == os.fspath(folder):
+                raise
+            left["folders that cannot be listed"] += 1
             continue
         seen.add((place.st_dev, place.st_ino))
         deeper = []
-        for entry in _entries(here, left):
+        for entry in entries:
             if entry.folder:
                 deeper.append(entry.path)
             elif entry.file:

@@ -63,6 +63,22 @@ _TIFF_BITS, _TIFF_PHOTOMETRIC, _TIFF_FORMAT, _TIFF_SUBSAMPLING = 258, 262, 339, 
 _YCBCR = 6  # a photometric interpretation
 
 
+class _OwnWords(ValueError):
+    """A reason that holds nothing of what stands in the file."""
+
+
+def quotes(error: DataError) -> bool:
+    """Tell whether a message of this module holds a library's words, which may quote the file.
+
+    >>> quotes(DataError("a.png: no such file"))
+    False
+    """
+    cause = error.__cause__
+    if isinstance(cause, OSError):
+        return cause.errno is None  # the system's own have a number
+    return cause is not None and not isinstance(cause, _OwnWords)
+
+
 class Header(NamedTuple):
     """What the first bytes of a picture file tell: its channels, and the type of its pixels."""
 
@@ -258,7 +274,7 @@ def _check_size(image: Any) -> None:
     width, height = image.size
     most = _most_pixels()
     if width * height > most:
-        raise ValueError(
+        raise _OwnWords(
             f"{width:,} x {height:,} pixels are more than {most:,}, which guards against "
             "small files that fill the memory; PIL.Image.MAX_IMAGE_PIXELS is half the bound"
         )
@@ -291,7 +307,7 @@ def _refused_tiff(image: Any) -> str | None:
         return f"a file of {pages}{more} pages, each a picture of its own,"
     tile = tags.get(_TIFF_WIDE, 0) * tags.get(_TIFF_HIGH, 0)
     if tile > max(_TILE, 2 * image.width * image.height):  # all of it is held in memory
-        raise ValueError(f"its tiles have {tile:,} pixels each, far more than the picture")
+        raise _OwnWords(f"its tiles have {tile:,} pixels each, far more than the picture")
     if len(bits) > 1 and max(bits) > 8:
         return f"{max(bits)} bits a channel in more than one channel"
     if 2 in tags.get(_TIFF_FORMAT, (1,)):

@@ -84,6 +84,8 @@ def frame_of(source: Any, reading: Reading, frame: int | None) -> tuple[Picture,
         rule = "a path, a file's bytes, or pixels (C, H, W)"
         raise failure("query", rule, error=KindError, source=type(source))
     count, notes = frames_in(source), tuple[str, ...]()
+    if not isinstance(source, bytes) and not os.path.exists(source):
+        raise DataError("the file: no such file")
     if frame is not None:
         wanted = integer(frame, "query", "a frame's number")
         if not 0 <= wanted < count:

@@ -13,6 +13,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from chainrule.data.perceptual import perceptual_hash
+from chainrule.data.pictures import shown
 from chainrule.data.prefetch import lower_priority
 from chainrule.engine.op import Array
 from chainrule.engine.workers import MOST, thread_count
@@ -223,7 +224,7 @@ def _ready(picture: Picture, item: Item, network: Network, keeping: Keeping) -> 
         phash=perceptual_hash(as_bytes(pixels, picture.white, channels_last=False)),
         kind=picture.kind,
         size=(pixels.shape[1], pixels.shape[2]),
-        path=item.where if keeping.paths and item.where else None,
+        path=shown(item.where) if keeping.paths and item.where else None,
         tags=dict(picture.tags),
         thumbnail=thumbnail(pixels, picture.white, keeping.thumbnail),
     )

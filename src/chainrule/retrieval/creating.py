@@ -54,8 +54,10 @@ def create_index(
         _fill(made, settings, files)
         _check_free(target)
         _rename(made, target)
-    except BaseException:
+    except BaseException as error:
         shutil.rmtree(made, ignore_errors=True)
+        if isinstance(error, OSError) and error.errno and not error.filename:  # of a write
+            raise OSError(error.errno, os.strerror(error.errno), str(target)) from error
         raise
     finally:
         if lock >= 0:

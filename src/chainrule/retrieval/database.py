@@ -246,7 +246,8 @@ def translated(path: Path) -> Iterator[None]:
         if code in (5, 6):
             text = f"{path}: another process holds the database for too long; try again later"
             raise DataError(text) from error
-        raise _damaged(path, str(error)) from error
+        reason = str(error).partition(" with text ")[0]  # SQLite would quote what was kept
+        raise _damaged(path, reason) from error
 
 
 # A process that closes any descriptor of a database loses the locks that SQLite holds on it in

@@ -158,8 +158,11 @@ class _Both(Module):
         finally:
             handle.remove()
         if not seen:
+            inner = [f"{self.place.layer}.{name}" for name, _ in layer.named_children()]
+            hint = f"; name a layer within it, such as {inner[-1]}" if inner else ""
             raise DataError(
-                f"{type(self.model).__name__} does not run {self.place.layer!r} in evaluation mode"
+                f"{type(self.model).__name__} does not run {self.place.layer!r} as a whole in "
+                f"evaluation mode{hint}"
             )
         return flat(seen[-1]), scores
 

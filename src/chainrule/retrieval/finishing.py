@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from chainrule.data.perceptual import hamming
 from chainrule.engine.op import Array
 from chainrule.errors import DataError
 from chainrule.retrieval.approximate import Graph, recall_at
+from chainrule.retrieval.building import Progress
 from chainrule.retrieval.index import (
     CALIBRATION,
     GRAPH,
@@ -18,13 +20,12 @@ from chainrule.retrieval.index import (
     Index,
     file_sum,
     shelf_of,
-    to_note,
 )
 from chainrule.retrieval.outliers import Calibration
 from chainrule.retrieval.ranking import nearest
 from chainrule.retrieval.shelf import Query
 from chainrule.retrieval.store import Snapshot
-from chainrule.retrieval.whitening import Whitening
+from chainrule.retrieval.whitening import Whitening, to_note
 from chainrule.retrieval.writing import Writer
 
 GRAPH_FROM = 200_000
@@ -43,11 +44,11 @@ _BLOCK = 8192
 Say = Callable[[str], None]
 
 
-def finish(writer: Writer, say: Say | None = None) -> None:
+def finish(writer: Writer, say: Say | None = None, progress: Progress | None = None) -> None:
     """Whiten the features if that was asked for, calibrate, make the graph; what is done stays.
 
-    `say` is told of each step, in a line.  All steps may be cut off and are made up for by the next
-    writer; the index answers at every moment.
+    `say` is told of each step, in a line, `progress` of the images in the graph and in all.  All
+    steps may be cut off and are made up for by the next writer; the index answers at every moment.
     """
     said: Say = say or (lambda text: None)
     index = Index(writer.folder)
@@ -59,7 +60,7 @@ def finish(writer: Writer, say: Say | None = None) -> None:
         distances = own_distances(snapshot)
         if len(distances):
             writer.note(CALIBRATION, Calibration.of(distances).to_dict())
-    _graph(writer, index, said)
+    _graph(writer, index, said, progress)
 
 
 def blocks(snapshot: Snapshot) -> Iterator[Array]:
@@ -112,7 +113,7 @@ def own_distances(snapshot: Snapshot, seed: int = 0) -> Array:
     return distances
 
 
-def _graph(writer: Writer, index: Index, say: Say) -> None:
+def _graph(writer: Writer, index: Index, say: Say, progress: Progress | None) -> None:
     settings, snapshot = index.settings, index.snapshot
     least = settings.ann_threshold if settings.ann_threshold else GRAPH_FROM
     if not settings.ann or snapshot.count < max(1, least if not settings.extra.get("graph") else 1):
@@ -124,7 +125,10 @@ def _graph(writer: Writer, index: Index, say: Say) -> None:
         if outside <= _TAIL * snapshot.count:
             return
     shelf = shelf_of(snapshot)
-    graph = Graph.build(shelf.matrix)
+    if not settings.extra.get("graph") and find_spec("usearch") is None:  # nobody asked for it
+        say("no graph, as usearch is not installed; pip install chainrule[ann]; search is exact")
+        return
+    graph = Graph.build(shelf.matrix, progress=progress)
     content = graph.to_bytes()
     writer.put_file(GRAPH_FILE, content)
     recall = recall_at(graph, shelf, snapshot.count) if len(index) > 1 else 1.0

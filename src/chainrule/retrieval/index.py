@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import threading
-from base64 import b64decode, b64encode
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -31,7 +30,7 @@ from chainrule.retrieval.settings import read_settings
 from chainrule.retrieval.shelf import Found, Mode, Query, Shelf, checked_mode, without
 from chainrule.retrieval.store import Snapshot
 from chainrule.retrieval.thumbnails import opened
-from chainrule.retrieval.whitening import Whitening
+from chainrule.retrieval.whitening import Whitening, from_note
 
 CALIBRATION, WHITENING, GRAPH = "calibration", "whitening", "graph"
 """Names of notes in an index."""
@@ -72,6 +71,7 @@ chainrule index build
         """The index's network, loaded when it is first asked for."""
         with self._lock:
             if self._network is None:
+                self._check_model()
                 layer = self.settings.layer or None
                 self._network = RunNetwork(self.path / MODEL, layer)
             return self._network
@@ -89,11 +89,32 @@ chainrule index build
 
     @property
     def hasher(self) -> Hasher | None:
-        """What hashes patients and paths; None where the key was taken out of the index."""
+        """What hashes patients and paths; None where the key was taken out of the index.
+
+        Raises DataError for another key than the index's own: its hashes would fit nothing.
+        """
         try:
-            return Hasher((self.path / KEY).read_bytes())
+            key = (self.path / KEY).read_bytes()
         except FileNotFoundError:
             return None
+        if not self._snapshot.whole(KEY, key):
+            raise DataError(
+                f"{self.path / KEY}: not the key that the index was made with; put that back, or "
+                "take this one away"
+            )
+        return Hasher(key)
+
+    def _check_model(self) -> None:
+        """Refuse a network that is not as it was written; what it adds would stay wrong."""
+        for name in self._snapshot.files():
+            path = self.path / name
+            if not name.startswith(f"{MODEL}/"):
+                continue
+            if not path.is_file() or not self._snapshot.whole(name, path.read_bytes()):
+                raise DataError(
+                    f"{path}: missing or not as it was written; restore it from a copy, or build "
+                    "the index anew"
+                )
 
     def reading(self, window: Window | None = None) -> Reading:
         """Say how this index reads files."""
@@ -200,6 +221,7 @@ chainrule index build
         if count < 1:
             raise failure("search", "at least 1 image", k=k)
         snapshot, notes = self.snapshot, question.notes
+        count = min(count, max(1, snapshot.count))
         how = checked_mode("search", mode)
         if how != "off" and not self.classes:
             how, notes = "off", (*notes, "The network has no classes: they count for nothing here.")
@@ -349,31 +371,6 @@ chainrule index build
             )
             return Outlier(distance, p, rate, False, reason)
         return Outlier(distance, p, rate, bool(calibration.flag(distance, rate)))
-
-
-def to_note(whitening: Whitening) -> dict[str, Any]:
-    """Write a whitening as what a note of an index can hold."""
-    return {
-        name: {
-            "shape": list(array.shape),
-            "base64": b64encode(array.astype("<f4").tobytes()).decode(),
-        }
-        for name, array in whitening.arrays().items()
-    }
-
-
-def from_note(note: dict[str, Any]) -> Whitening:
-    """Read what `to_note` wrote; DataError for anything else."""
-    try:
-        arrays = {
-            name: np.frombuffer(b64decode(part["base64"], validate=True), "<f4").reshape(
-                part["shape"]
-            )
-            for name, part in note.items()
-        }
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise DataError("the index's whitening is damaged; chainrule index verify") from error
-    return Whitening.from_arrays(arrays)
 
 
 def file_sum(content: bytes) -> str:

@@ -19,7 +19,15 @@ from chainrule.data.dicom import DicomFile, is_dicom
 from chainrule.data.dicom_values import Window
 from chainrule.data.folder import files_below
 from chainrule.data.manifest import ManifestDataset
-from chainrule.data.pictures import ENDINGS, WHITE, Mode, read_picture, shown
+from chainrule.data.pictures import (
+    ENDINGS,
+    WHITE,
+    Mode,
+    quotes,
+    read_header,
+    read_picture,
+    shown,
+)
 from chainrule.data.subsets import Subset
 from chainrule.engine.op import Array
 from chainrule.errors import DataError
@@ -118,9 +126,21 @@ def pictures(
         yield from _frames(source, reading, group, only)
         return
     data = source if isinstance(source, bytes) else _content(source)
-    pixels = read_picture(data, reading.mode, "the file")
+    pixels = _read(data, reading.mode)
     key = hashlib.sha256(data).hexdigest()
     yield Picture(pixels, key, patient=group, white=WHITE[pixels.dtype])
+
+
+def _read(data: bytes, mode: Mode | None) -> Array:
+    """Read a picture; what a library says of a damaged one quotes it, and is not told."""
+    reason = ""
+    try:
+        return read_picture(data, mode, "the file")
+    except DataError as error:
+        if not quotes(error):
+            raise
+        reason = type(error.__cause__).__name__
+    raise DataError(f"the file: damaged, cannot be read as a picture ({reason}); mend or remove it")
 
 
 def _frames(source: Any, reading: Reading, group: str, only: int | None) -> Iterator[Picture]:
@@ -132,7 +152,8 @@ def _frames(source: Any, reading: Reading, group: str, only: int | None) -> Iter
         )
     key = _digest(source)
     tags = {name: text for name in reading.tags if (text := file.tag(name))}
-    patient = group or file.patient or file.study
+    # frames of one file are of one patient, even where the file does not say whose
+    patient = group or file.patient or file.study or (key if file.frames > 1 else "")
     found: Iterator[tuple[int, Array]] = enumerate(file.images(reading.window))
     if only is not None:
         found = iter([(only, file.image(only, reading.window))])
@@ -180,14 +201,14 @@ def folder_items(
 
     A file's class is the name of the nearest folder around it that is one of `classes`.  Gives the
     items and how many files were left out, by reason: hidden ones, those that are by their ending
-    neither pictures nor DICOM (a file without an ending is looked at).  Raises DataError where
-    nothing is there.
+    neither pictures nor DICOM (a file without an ending is looked at), folders that cannot be
+    listed.  Raises DataError where nothing is there.
     """
     path = Path(root)
     if not path.exists():
         raise DataError(f"{shown(root)}: no such file or folder")
     left: Counter[str] = Counter()
-    found = sorted(files_below(path, left)) if path.is_dir() else [os.fspath(path)]
+    found = sorted(files_below(path, left, strict=False)) if path.is_dir() else [os.fspath(path)]
     known, items = set(classes), []
     for file in found:
         if path.is_dir() and not _may_be_picture(file):
@@ -206,7 +227,15 @@ def file_item(path: str, label: str | None, reading: Reading) -> Item:
 
 def _may_be_picture(path: str) -> bool:
     ending = os.path.splitext(path)[1].lower()
-    return ending in ENDINGS or is_dicom(path)
+    return ending in ENDINGS or is_dicom(path) or (not ending and _begins_as_picture(path))
+
+
+def _begins_as_picture(path: str) -> bool:
+    try:
+        read_header(path)
+    except DataError:
+        return False
+    return True
 
 
 def _label(file: str, root: Path, known: set[str]) -> str | None:

@@ -6,6 +6,7 @@ import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -128,7 +129,7 @@ def _filled(
     with Writer(folder) as writer:
         network = _Whitened(index)
         report = add_items(writer, network, listed.items, keeping, progress)
-        finish(writer, say)
+        finish(writer, say, progress)
     report.left.update(listed.left)
     return report
 
@@ -149,6 +150,7 @@ def remove_from_index(
     ids: Sequence[str] = (),
     paths: Sequence[str] = (),
     patients: Sequence[str] = (),
+    progress: Progress | None = None,
 ) -> int:
     """Take images out, by their ids, by the files they came from, or all of a patient's.
 
@@ -174,7 +176,7 @@ def remove_from_index(
         wanted.update(dict.fromkeys(_ids(snapshot, rows)))
     with Writer(folder) as writer:
         count = writer.remove(list(wanted))
-        finish(writer)
+        finish(writer, progress=progress)
     return count
 
 
@@ -232,6 +234,10 @@ def _settings(network: RunNetwork, chosen: Choices) -> IndexSettings:
         raise DataError(
             f"--whiten: expected at most {dimension} components, as many as there are features; "
             f"got {chosen.whiten}"
+        )
+    if chosen.ann and find_spec("usearch") is None:
+        raise DataError(
+            "--ann: expected usearch, which is not installed; pip install chainrule[ann]"
         )
     if chosen.window:
         Window.parse(chosen.window)

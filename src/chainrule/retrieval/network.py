@@ -6,18 +6,20 @@ import os
 import tempfile
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from chainrule.data.sources import SETS
+from chainrule.data.sources import FRAMES, SETS
 from chainrule.engine.op import Array
 from chainrule.engine.random import Generator
-from chainrule.errors import DataError
+from chainrule.errors import ChainruleError, DataError
 from chainrule.formats.safetensors import load_safetensors, save_safetensors
 from chainrule.retrieval.embedding import Embedded, Embedder
 from chainrule.training.folder import BEST, CONFIG, PIXELS, WEIGHTS, RunConfig, RunFolder
+from chainrule.training.pipeline import framed
 from chainrule.training.recipes import list_recipes
 from chainrule.training.using import Member
 
@@ -61,11 +63,31 @@ class RunNetwork:
     def prepare(self, picture: Array, own: bool = False) -> Array:
         """Bring a picture (C, H, W), as it was read, to the network's input (C, H, W).
 
-        `own` says that it is of the network's own data set, and in its form.
+        `own` says that it is of the network's own data set, and in its form.  Where the run's
+        transforms keep a picture's proportions and crop nothing, the middle part that has the
+        network's proportions is taken: all images of an index go through it together.
         """
-        pixels = picture[np.newaxis] if own else self.member.adapted(picture)
+        whole = own or self._fixes_size
+        part = picture if whole else middle(picture, self.shape[1:])
+        pixels = part[np.newaxis] if own else self.member.adapted(part)
         prepared: Array = np.asarray(self.member.transforms(pixels, Generator(0)))[0]
+        if prepared.shape[1:] != self.shape[1:]:
+            prepared = framed(prepared, self.shape[1:])
         return prepared
+
+    @cached_property
+    def _fixes_size(self) -> bool:
+        """Whether a picture of other proportions comes to the network's size by itself."""
+        c, h, w = self.shape
+        config = self.member.config
+        if config.frame is not None or FRAMES.get(config.train.data) is not None:
+            return True
+        other = np.zeros((1, c, h, 2 * w), np.uint8)
+        try:
+            size = np.shape(self.member.transforms(other, Generator(0)))[2:]
+        except ChainruleError:  # a transform that is of one size alone
+            return False
+        return bool(size == (h, w))
 
     def plain(self, x: Array) -> Array:
         """Turn prepared images (..., C, H, W) back into pixels from 0 to 1."""
@@ -75,6 +97,19 @@ class RunNetwork:
     def __call__(self, images: Array) -> Embedded:
         """Give features and probabilities of prepared images (N, C, H, W)."""
         return self.embedder(images)
+
+
+def middle(picture: Array, frame: tuple[int, int]) -> Array:
+    """Take the largest middle part of a picture (C, H, W) with a frame's proportions, at its size.
+
+    >>> middle(np.zeros((1, 40, 9000), np.uint8), (64, 64)).shape
+    (1, 40, 40)
+    """
+    (h, w), (_, height, width) = frame, picture.shape
+    high = max(1, min(height, round(width * h / w)))
+    wide = max(1, min(width, round(height * w / h)))
+    top, left = (height - high) // 2, (width - wide) // 2
+    return picture[:, top : top + high, left : left + wide]
 
 
 def packed(run: str | os.PathLike[str], best: bool = False) -> dict[str, bytes]:

@@ -23,6 +23,18 @@ KEY_BYTES = 32
 
 _KINDS = frozenset({"PN", "UI", "DA", "DT", "TM", "AE", "SQ", "LT", "ST", "UT", "UR"})
 _BULK = frozenset({"OB", "OW", "OD", "OF", "OL", "OV", "UN"})
+_TYPED = frozenset({"SH", "LO", "UC"})  # short texts, which people type as they like
+_OF_MACHINES = frozenset(  # the short texts that machines write by themselves
+    {
+        *("Manufacturer", "ManufacturerModelName", "SoftwareVersions", "ConvolutionKernel"),
+        *("SequenceName", "PulseSequenceName", "ImagedNucleus", "ReceiveCoilName"),
+        *("TransmitCoilName", "FilterType", "TypeOfFilters", "ImageFilter", "CollimatorGridName"),
+        *("PlateType", "PhosphorType", "AcquisitionMode", "ViewName", "RescaleType"),
+        *("ModalityLUTType", "CardiacFramingType", "ReconstructionMethod"),
+        *("AttenuationCorrectionMethod", "ScatterCorrectionMethod", "Radionuclide"),
+        *("ContrastBolusRoute", "Radiopharmaceutical", "RadiopharmaceuticalRoute"),
+    }
+)
 _OF_THE_PATIENT = frozenset({"PatientSex", "PatientAge", "PatientSize", "PatientWeight"})
 _PARTS = re.compile(
     "Accession|Address|Telephone|Phone|Telecom|SerialNumber|Physician|Operator|Institution|Station"
@@ -120,9 +132,9 @@ def allowed_tags(names: Iterable[str]) -> tuple[str, ...]:
     """Check DICOM keywords whose values an index shall keep in plain text; give them once each.
 
     Refused is what could tell who the patient is, or who treated them and where: names,
-    identifiers, dates and times, free text, sequences, bulk data, private tags.  The patient's
-    sex, age, size and weight may be kept.  Raises DataError for these, for a keyword that DICOM
-    does not have, and where pydicom is not installed.
+    identifiers, dates and times, free text and labels, sequences, bulk data, private tags.  The
+    patient's sex, age, size and weight may be kept.  Raises DataError for these, for a keyword
+    that DICOM does not have, and where pydicom is not installed.
 
     >>> allowed_tags(["Modality", "PatientAge", "Modality"])
     ('Modality', 'PatientAge')
@@ -175,6 +187,8 @@ def _reason(name: str, group: int, kind: str) -> str:
         words |= {"AE": "names a machine", "SQ": "holds other tags", "DA": "is a date"}
         words |= {"DT": "is a date", "TM": "is a time"}
         return words.get(min(kinds & _KINDS), "is free text, which may name people")
+    if kinds & _TYPED and name not in _OF_MACHINES:
+        return "is text that people type, who may write names there"
     if name in _NAMED or _PARTS.search(name):
         return "may tell who the patient is, or who treated them and where"
     return ""

@@ -21,6 +21,7 @@ from chainrule.errors import DataError, LabelError, expect
 from chainrule.retrieval.database import State
 from chainrule.retrieval.layout import DATABASE, JOURNAL, RECORD, Entry, Layout, read_at
 from chainrule.retrieval.recovery import open_to_read
+from chainrule.retrieval.seals import bytes_sum
 from chainrule.retrieval.settings import IndexSettings, read_settings
 
 __all__ = ["Entry", "Snapshot"]
@@ -221,6 +222,12 @@ class Snapshot:
         """Give the names and sizes of the other files of the index, as the last commit has them."""
         with self._guard:
             return dict(self._database.rows("SELECT name, size FROM files WHERE size >= 0"))
+
+    def whole(self, name: str, content: bytes) -> bool:
+        """Say whether bytes are those that were written into another file of the index."""
+        with self._guard:
+            found = self._database.rows("SELECT size, sum FROM files WHERE name = ?", (name,))
+        return found == [(len(content), bytes_sum(content))]
 
     def stale(self) -> bool:
         """Say whether the index changed since; cheap enough to be asked before each search."""

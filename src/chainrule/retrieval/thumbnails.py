@@ -17,6 +17,7 @@ SIDE = 128
 LARGEST = 1024
 """What may be asked for: more would be the picture itself."""
 
+_AT_ONCE = 1 << 18  # pixels that are turned into bytes together
 _QUALITY = 88  # of JPEG: artefacts are hardly seen, and a thumbnail of 128 takes some 3 kB
 
 
@@ -47,7 +48,11 @@ def as_bytes(pixels: Array, white: float, channels_last: bool = True) -> Array:
     """
     scaled = pixels
     if pixels.dtype != np.uint8 or white != 255.0:
-        scaled = np.rint(np.clip(pixels * (255.0 / white), 0, 255)).astype(np.uint8)
+        scaled = np.empty(pixels.shape, np.uint8)
+        lines = max(1, _AT_ONCE // max(1, pixels.shape[2]))  # a large picture would take gigabytes
+        for begin in range(0, pixels.shape[1], lines):
+            part = pixels[:, begin : begin + lines] * (255.0 / white)
+            scaled[:, begin : begin + lines] = np.rint(np.clip(part, 0, 255, out=part), out=part)
     if not channels_last:
         return scaled
     shaped = scaled[0] if len(scaled) == 1 else scaled.transpose(1, 2, 0)

@@ -168,10 +168,16 @@ class _Check:
                 with open(self._folder / name, "rb") as file:
                     found = file_sum(file.fileno())
             except OSError as error:
+                if name == KEY and isinstance(error, FileNotFoundError):
+                    what = "not here: own patients are not left out, and nothing can be added"
+                    yield Problem(name, what, "note", "put it back, or leave it so")
+                    continue
                 yield Problem(name, f"cannot be read: {error.strerror}", "damaged", _REBUILD)
                 continue
             if found != (size, total):
                 what = f"its {found[0]:,} bytes are not the {size:,} that were written"
+                if found[0] == size:
+                    what = f"changed bytes among its {size:,}"
                 yield Problem(name, what, "damaged", _REBUILD)
         try:
             settings = read_settings(self._folder)

@@ -5,6 +5,7 @@ Source: Jegou and Chum, Negative evidences and co-occurrences in image retrieval
 
 from __future__ import annotations
 
+from base64 import b64decode, b64encode
 from collections.abc import Iterable, Mapping
 from operator import index
 from typing import Any
@@ -148,3 +149,28 @@ def _moments(blocks: Iterable[Any]) -> tuple[int, Array, Array]:
     expect(count >= 2, "Whitening.fit", rule, error=DataError, rows=count)
     covariance = (squares - np.outer(total, total / count)) / (count - 1)
     return count, near + total / count, covariance
+
+
+def to_note(whitening: Whitening) -> dict[str, Any]:
+    """Write a whitening as what a note of an index can hold."""
+    return {
+        name: {
+            "shape": list(array.shape),
+            "base64": b64encode(array.astype("<f4").tobytes()).decode(),
+        }
+        for name, array in whitening.arrays().items()
+    }
+
+
+def from_note(note: dict[str, Any]) -> Whitening:
+    """Read what `to_note` wrote; DataError for anything else."""
+    try:
+        arrays = {
+            name: np.frombuffer(b64decode(part["base64"], validate=True), "<f4").reshape(
+                part["shape"]
+            )
+            for name, part in note.items()
+        }
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise DataError("the index's whitening is damaged; chainrule index verify") from error
+    return Whitening.from_arrays(arrays)

@@ -260,6 +260,9 @@ def _some(names: Sequence[str]) -> str:
     return f"{shown}, ... ({len(names)})" if len(names) > 5 else f"{shown} ({len(names)})"
 
 
+_AT_ONCE = 1 << 18  # pixels whose depth is changed together: a large picture would take gigabytes
+
+
 def _in_depth(pixels: Array, transforms: Compose) -> Array:
     """Give a picture in the depth of the run's own images, if they say which: white stays white."""
     found = [part.white for part in transforms.transforms if isinstance(part, Normalize)]
@@ -268,8 +271,12 @@ def _in_depth(pixels: Array, transforms: Compose) -> Array:
     kinds: list[np.dtype[Any]] = [kind for kind, value in WHITE.items() if value == white]
     if white == own or not kinds:
         return pixels
-    scaled = pixels * (white / own)
-    return np.asarray((scaled if kinds[0].kind == "f" else scaled.round()).astype(kinds[0]))
+    made = np.empty(pixels.shape, kinds[0])
+    lines = max(1, _AT_ONCE // max(1, pixels.shape[-1]))
+    for begin in range(0, pixels.shape[1], lines):
+        scaled = pixels[:, begin : begin + lines] * (white / own)
+        made[:, begin : begin + lines] = scaled if kinds[0].kind == "f" else scaled.round()
+    return made
 
 
 class Predictor:
