@@ -280,3 +280,19 @@ def test_an_answer_as_json_says_what_is_not_known() -> None:
     assert told["hits"][0]["probability"] is None
     assert told["outlier"]["flagged"] is None
     assert told["outlier"]["reason"] == unknown.reason
+
+
+def test_a_region_that_is_not_whole_to_the_network_is_told(index: Index) -> None:
+    wide = np.full((60, 140), 90, np.uint8)
+    assert "60 by 30" in index.ask(wide, region=Region(0, 0, 60, 30)).notes[0]
+    assert index.ask(wide, region=Region(0, 0, 50, 48)).notes == ()
+    assert index.ask(wide).notes == ()
+
+
+def test_an_index_is_found_again_from_another_folder(
+    built: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(built.parent)
+    index = Index(built.name)
+    monkeypatch.chdir(tmp_path)
+    assert len(index.query(shape("bar", 3), 2).hits) == 2

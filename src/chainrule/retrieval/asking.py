@@ -15,6 +15,8 @@ from chainrule.errors import DataError, KindError, failure
 from chainrule.ops.arguments import integer
 from chainrule.retrieval.items import Picture, Reading, frames_in, pictures
 
+_ROOM = 0.1  # by which proportions may differ before anything is said
+
 
 @dataclass(frozen=True)
 class Region:
@@ -115,6 +117,21 @@ def _pixels(given: Array) -> Picture:
     if pixels.dtype.itemsize > 2:
         raise failure("query", "bytes or uint16", error=KindError, picture=given)
     return Picture(pixels, "", kind="array", white=float(np.iinfo(pixels.dtype).max))
+
+
+def proportions(part: tuple[int, ...], seen: tuple[int, ...]) -> tuple[str, ...]:
+    """Say where the network sees the middle of a region alone: sizes (high, wide) -> sentences.
+
+    >>> proportions((40, 41), (64, 64)), len(proportions((40, 80), (64, 64)))
+    ((), 1)
+    """
+    (high, wide), (h, w) = part, seen
+    if abs(high * w - wide * h) <= _ROOM * max(high * w, wide * h):
+        return ()
+    return (
+        f"The network looks at pictures of {w} by {h}: of the region of {wide} by {high} only the "
+        "middle with these proportions may count.",
+    )
 
 
 def mixed(vectors: Array, probabilities: Array, weights: Sequence[float]) -> tuple[Array, Array]:

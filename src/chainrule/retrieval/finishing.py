@@ -18,11 +18,11 @@ from chainrule.retrieval.index import (
     GRAPH,
     WHITENING,
     Index,
-    file_sum,
     shelf_of,
 )
 from chainrule.retrieval.outliers import Calibration
 from chainrule.retrieval.ranking import nearest
+from chainrule.retrieval.seals import bytes_sum
 from chainrule.retrieval.shelf import Query
 from chainrule.retrieval.store import Snapshot
 from chainrule.retrieval.whitening import Whitening, to_note
@@ -133,5 +133,5 @@ def _graph(writer: Writer, index: Index, say: Say, progress: Progress | None) ->
     writer.put_file(GRAPH_FILE, content)
     recall = recall_at(graph, shelf, snapshot.count) if len(index) > 1 else 1.0
     about = {"file": GRAPH_FILE, "generation": snapshot.generation, "covered": snapshot.count}
-    writer.note(GRAPH, {**about, "recall": recall, "sum": file_sum(content)})
+    writer.note(GRAPH, {**about, "recall": recall, "sum": bytes_sum(content)})
     say(f"graph of {snapshot.count:,} images: it finds {100 * recall:.1f} % of the nearest 10")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import threading
 from collections.abc import Sequence
@@ -18,7 +17,7 @@ from chainrule.errors import DataError, failure
 from chainrule.ops.arguments import integer
 from chainrule.retrieval.answers import Answer, Hit, Outlier
 from chainrule.retrieval.approximate import Graph, nearest_approximate
-from chainrule.retrieval.asking import Question, Region, frame_of, mixed
+from chainrule.retrieval.asking import Question, Region, frame_of, mixed, proportions
 from chainrule.retrieval.items import Picture, Reading
 from chainrule.retrieval.layout import KEY
 from chainrule.retrieval.likeness import likeness
@@ -26,6 +25,7 @@ from chainrule.retrieval.network import MODEL, RunNetwork
 from chainrule.retrieval.outliers import Calibration
 from chainrule.retrieval.privacy import Hasher
 from chainrule.retrieval.ranking import nearest
+from chainrule.retrieval.seals import bytes_sum
 from chainrule.retrieval.settings import read_settings
 from chainrule.retrieval.shelf import Found, Mode, Query, Shelf, checked_mode, without
 from chainrule.retrieval.store import Snapshot
@@ -56,6 +56,7 @@ chainrule index build
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
         self.settings = read_settings(self.path)
+        self.path = self.path.absolute()  # a program may change its folder
         self._lock = threading.Lock()
         self._network: RunNetwork | None = None
         self._snapshot = Snapshot(self.path)
@@ -166,7 +167,10 @@ chainrule index build
     def _of_picture(
         self, picture: Picture, region: Region | None, notes: tuple[str, ...]
     ) -> Question:
-        pixels = picture.pixels if region is None else region.cut(picture.pixels)
+        pixels = picture.pixels
+        if region is not None:
+            pixels = region.cut(pixels)
+            notes = (*notes, *proportions(pixels.shape[1:], self.network.shape[1:]))
         x = self.network.prepare(pixels, picture.own)
         found = self.network(x[np.newaxis])
         vectors = self.whitened(found.vectors)
@@ -317,7 +321,7 @@ chainrule index build
         with self._lock:
             if total not in self._graphs:
                 content = (self.path / name).read_bytes()
-                if file_sum(content) != total:
+                if bytes_sum(content) != total:
                     raise DataError(
                         f"{self.path / name}: not as it was written; --exact does without it, and "
                         "chainrule index add makes it anew"
@@ -371,11 +375,6 @@ chainrule index build
             )
             return Outlier(distance, p, rate, False, reason)
         return Outlier(distance, p, rate, bool(calibration.flag(distance, rate)))
-
-
-def file_sum(content: bytes) -> str:
-    """Sum a file's content: BLAKE2b, 32 hexadecimal digits."""
-    return hashlib.blake2b(content, digest_size=16).hexdigest()
 
 
 def shelf_of(snapshot: Snapshot) -> Shelf:

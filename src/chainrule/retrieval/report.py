@@ -9,7 +9,7 @@ from typing import Any
 from chainrule.engine.op import Array
 from chainrule.errors import DataError
 from chainrule.retrieval.evaluation_files import write
-from chainrule.retrieval.examples import Examples
+from chainrule.retrieval.examples import Examples, choose
 from chainrule.retrieval.measuring import Measured
 from chainrule.retrieval.thumbnails import opened
 
@@ -22,8 +22,10 @@ def write_report(
     The tables name queries by their ids and nothing else of them.
     """
     queries, snapshot = measured.queries, measured.snapshot
-    examples = None
-    if all(queries.thumbnails) and snapshot.settings.thumbnail:
+    examples, why = None, "the index keeps no small pictures"
+    if not choose(measured.evaluation, 1):
+        why = "no query has an image of its class to be found"
+    elif all(queries.thumbnails) and snapshot.settings.thumbnail:
         examples = Examples(
             query=lambda number: opened(queries.thumbnails[number]),
             row=lambda row: _row(measured, row),
@@ -45,7 +47,7 @@ def write_report(
     )
     notes = [f"{name} is left out: {reason}" for name, reason in written.left_out.items()]
     if examples is None:
-        notes.append("examples.png is left out: the index keeps no small pictures")
+        notes.append(f"examples.png is left out: {why}")
     return notes
 
 
