@@ -37,8 +37,12 @@ def test_from_a_folder_to_an_answer(
     assert len(lines) == 4
     answer = json.loads(command("search", out, picture, "-k", 3, "--json").out)
     assert [hit["id"] for hit in answer["hits"]] == [line.split()[1] for line in lines[1:]]
-    again = command("search", out, "--like", answer["hits"][0]["id"], "-k", 2)
+    ids = [hit["id"] for hit in answer["hits"]]
+    again = command("search", out, "--like", ids[0], "-k", 2)
     assert len([line for line in again.out.splitlines() if "similarity" in line]) == 2
+    several = command("search", out, picture, "--like", *ids, "-k", 33).out
+    assert several == command("search", out, picture, "--like", ",".join(ids), "-k", 33).out
+    assert not any(one in several for one in ids)
     gone = command("index", "remove", out, answer["hits"][0]["id"])
     assert gone.out == "removed: 1\n"
     assert json.loads(command("index", "info", out, "--json").out)["images"] == 35
@@ -159,6 +163,7 @@ def test_damage_is_found(command: Run, built: Path, tmp_path: Path) -> None:  # 
     [
         (("search", "INDEX"), 1, "expected a picture"),
         (("search", "INDEX", "absent.png"), 1, "absent.png: no such file"),
+        (("search", "INDEX", "PICTURE", "PICTURE"), 1, "one picture"),
         (("search", "INDEX", "PICTURE", "--region", "1,2,3"), 1, "x,y,w,h"),
         (("search", "INDEX", "PICTURE", "--region", "0,0,99,99"), 1, "48 wide and 48 high"),
         (("search", "INDEX", "--region", "0,0,9,9", "--like", "a"), 1, "expected a picture"),

@@ -23,6 +23,7 @@ from chainrule.retrieval.making import (
     remove_from_index,
 )
 from chainrule.retrieval.outliers import Calibration
+from chainrule.retrieval.page import search_page
 from chainrule.retrieval.verifying import verify
 from chainrule.retrieval.writing import Writer
 from tests.retrieval.shapes import KINDS, shape, write_dicom, write_shapes
@@ -115,7 +116,15 @@ def test_nothing_of_a_patient_is_in_any_byte(
     assert report.added == 7
     index = Index(tmp_path / "index")
     answer = index.query(folder / "Lovelace_Ada_0.dcm", k=4)
-    told = json.dumps(answer.to_dict()) + repr(answer) + repr([s.reason for s in report.skipped])
+    asked = index.ask(folder / "Lovelace_Ada_0.dcm")
+    assert asked.picture is not None
+    page = search_page([("With class prediction", answer)], asked.picture.pixels, 1.0)
+    told = (
+        page
+        + json.dumps(answer.to_dict())
+        + repr(answer)
+        + repr([s.reason for s in report.skipped])
+    )
     out, err = capfd.readouterr()
     held = everything(tmp_path / "index")
     for name in NAMES:

@@ -266,3 +266,15 @@ def test_floats_of_64_bits_are_pictures_of_a_run(run: Path, shapes: Path) -> Non
     np.testing.assert_allclose(finder.transform([picture / 255.0]), wanted, atol=2e-3)
     with pytest.raises(DataError, match="from 0 to 1"):
         finder.query(picture * 1.0)
+
+
+@pytest.mark.parametrize("whiten", [0, 5])
+def test_it_says_where_a_likeness_lies(images: np.ndarray, whiten: int) -> None:
+    model = cr.create_model("resnet20", in_channels=1)
+    finder = Retriever(model, mode="off", whiten=whiten).fit(images)
+    hits = finder.query(images[3], 4).hits
+    maps = finder.why(images[3], hits)
+    assert maps.shape == (4, 32, 32)
+    if not whiten:  # of averaged maps the mean is the cosine
+        similar = [hit.similarity for hit in hits]
+        np.testing.assert_allclose(maps.mean(axis=(1, 2)), similar, atol=5e-3)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -30,8 +31,8 @@ class ClassOption(StrEnum):
 
 
 Folder = Annotated[Path, typer.Argument(metavar="INDEX", help="The folder of an index.")]
-Image = Annotated[
-    Path | None,
+Images = Annotated[
+    list[Path] | None,
     typer.Argument(metavar="[IMAGE]", help="A picture or a DICOM file; or --like alone."),
 ]
 Count = Annotated[int, typer.Option("-k", min=1, help="How many images to find.")]
@@ -49,7 +50,7 @@ Part = Annotated[
 ]
 Like = Annotated[
     list[str] | None,
-    typer.Option(metavar="ID", help="More like this image of the index; repeatable."),
+    typer.Option(metavar="ID ...", help="More like these images of the index."),
 ]
 Page = Annotated[
     Path | None,
@@ -87,7 +88,7 @@ Rate = Annotated[
 
 def search(
     index: Folder,
-    image: Image = None,
+    images: Images = None,
     k: Count = 10,
     mode: Mode = ClassOption.SOFT,
     region: Part = None,
@@ -112,7 +113,8 @@ def search(
             raise DataError(f"{page}: already there; take another name, or --overwrite")
     opened = Index(index)
     with without_warnings():
-        question = _asked(opened, image, region, like or [], frame, window)
+        image, ids = _sorted_out(images or [], like)
+    question = _asked(opened, image, region, ids, frame, window)
     approximate = None if exact is None else not exact
 
     def answer(how: str) -> Answer:
@@ -139,6 +141,22 @@ _TITLES = {
     "hard": "Of the predicted class alone",
     "off": "Without class prediction",
 }
+
+
+def _sorted_out(words: list[Path], like: list[str] | None) -> tuple[Path | None, list[str]]:
+    """Tell the picture from the ids that stand behind a --like: `--like ID ID ID`."""
+    ids = [part for text in like or [] for part in text.split(",") if part]
+    pictures = []
+    for word in words:
+        if like and re.fullmatch(r"[0-9a-f]{32}", str(word)) and not word.exists():
+            ids.append(str(word))
+        else:
+            pictures.append(word)
+    if len(pictures) > 1:
+        raise DataError(
+            f"search: expected one picture; got {len(pictures)}: {pictures[0]}, {pictures[1]}"
+        )
+    return (pictures[0] if pictures else None), ids
 
 
 def _asked(

@@ -12,7 +12,7 @@ from chainrule.data.dataset import Dataset, ImageData
 from chainrule.data.pictures import shown
 from chainrule.data.sources import FRAMES
 from chainrule.engine.op import Array
-from chainrule.errors import ChainruleError, DataError, KindError, failure
+from chainrule.errors import ChainruleError, DataError, KindError, expect, failure
 from chainrule.retrieval.asking import frame_of
 from chainrule.retrieval.items import Reading, folder_items, pictures
 from chainrule.retrieval.network import RunNetwork
@@ -152,3 +152,33 @@ def _reason(error: ChainruleError) -> str:
 def _named(error: ChainruleError, source: Any, before: str = "") -> DataError:
     """Say which file it was: the caller named it, and may read its name."""
     return DataError(f"{before}{shown(source)}: {_reason(error)}")
+
+
+def listed(name: str, values: Any) -> list[Any]:
+    """Give labels or groups (N,) as a list of plain values; KindError for what is no such thing.
+
+    >>> listed("groups", np.array([3, 4]))
+    [3, 4]
+    """
+    plain = values.tolist() if hasattr(values, "tolist") else values
+    try:
+        found = list(plain)
+        for value in found:
+            hash(value)
+    except TypeError as error:
+        raise failure(
+            "fit", f"{name} (N,), one for each image", error=KindError, given=values
+        ) from error
+    return found
+
+
+def stacked(images: list[Array]) -> Array:
+    """Put images of one shape into a batch; DataError where they differ.
+
+    >>> stacked([np.zeros((1, 2, 2))] * 3).shape
+    (3, 1, 2, 2)
+    """
+    shapes = sorted({image.shape for image in images})
+    rule = "images that are of one shape when the network gets them"
+    expect(len(shapes) == 1, "Retriever", rule, error=DataError, shapes=shapes)
+    return np.stack(images)

@@ -283,9 +283,7 @@ chainrule index build
     def directions(self, vectors: Array) -> Array:
         """Turn vectors of the index (n, d) into directions of the network's features (n, D)."""
         whitening = self._whitening()
-        if whitening is None:
-            return vectors
-        return np.asarray((vectors / whitening.scale) @ whitening.components)
+        return vectors if whitening is None else whitening.directions(vectors)
 
     def _nearest(
         self,

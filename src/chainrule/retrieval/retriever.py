@@ -20,7 +20,8 @@ from chainrule.nn.module import Module
 from chainrule.ops.arguments import integer
 from chainrule.retrieval.answers import Answer, Hit, Outlier
 from chainrule.retrieval.embedding import Embedded, Embedder
-from chainrule.retrieval.feeding import Given, Skipped, each, one
+from chainrule.retrieval.feeding import Given, Skipped, each, listed, one, stacked
+from chainrule.retrieval.likeness import likeness
 from chainrule.retrieval.network import RunNetwork
 from chainrule.retrieval.outliers import Calibration
 from chainrule.retrieval.ranking import nearest
@@ -92,8 +93,8 @@ class Retriever:
         given: list[Given] = []
         found = self._embedded(self._noted(each(X, self._network, skipped), given))
         self._check_classes(found.probabilities.shape[1])
-        names = None if y is None else [str(label) for label in _listed("y", y)]
-        patients = None if groups is None else _listed("groups", groups)
+        names = None if y is None else [str(label) for label in listed("y", y)]
+        patients = None if groups is None else listed("groups", groups)
         count = len(found.vectors)
         for what, values in (("y", names), ("groups", patients)):
             if values is not None:
@@ -188,6 +189,19 @@ class Retriever:
         outlier = self._outlier(float(first.cosines[0, 0]), int(first.rows[0, 0]), rate)
         return Answer(hits, how, self._names(p.shape[1]), p[0], outlier, notes)
 
+    def why(self, image: Any, hits: Sequence[Hit]) -> Array:
+        """Map where in an image its likeness to each hit of its answer lies: (n, H, W).
+
+        The image is what `query` was asked about; see `likeness` for the maps.
+        """
+        self._fitted()
+        given, _ = one(image, self._network)
+        vectors = self.embedding_[[hit.row for hit in hits]]
+        if self._whitening is not None:
+            vectors = self._whitening.directions(vectors)
+        embedder = self._embedder if self._network is None else self._network.embedder
+        return likeness(embedder, self._as_input(given), vectors)
+
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """Give the arguments by name, for scikit-learn's tools."""
         names = list(inspect.signature(type(self).__init__).parameters)[1:]
@@ -281,7 +295,7 @@ class Retriever:
         waiting: list[Array] = []
 
         def run() -> None:
-            found = self._embedder(_stacked(waiting))
+            found = self._embedder(stacked(waiting))
             vectors.append(found.vectors)
             probabilities.append(found.probabilities)
             waiting.clear()
@@ -358,28 +372,6 @@ class Retriever:
         reason = "" if enough else "too few images to tell so low a rate"
         flagged = enough and bool(self._calibration.flag(distance, rate))
         return Outlier(distance, p, rate, flagged, reason)
-
-
-def _listed(name: str, values: Any) -> list[Any]:
-    """Give labels or groups (N,) as a list of plain values; KindError for what is no such thing."""
-    plain = values.tolist() if hasattr(values, "tolist") else values
-    try:
-        found = list(plain)
-        for value in found:
-            hash(value)
-    except TypeError as error:
-        raise failure(
-            "fit", f"{name} (N,), one for each image", error=KindError, given=values
-        ) from error
-    return found
-
-
-def _stacked(images: list[Array]) -> Array:
-    """Put images of one shape into a batch; DataError where they differ."""
-    shapes = sorted({image.shape for image in images})
-    rule = "images that are of one shape when the network gets them"
-    expect(len(shapes) == 1, "Retriever", rule, error=DataError, shapes=shapes)
-    return np.stack(images)
 
 
 def _without_selves(rows: Array, cosines: Array, k: int) -> tuple[Array, Array]:

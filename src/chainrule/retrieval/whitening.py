@@ -94,6 +94,17 @@ class Whitening:
             out[start : start + ROWS] = y / np.where(lengths > 0, lengths, 1)
         return out.reshape(*x.shape[:-1], len(self.scale))
 
+    def directions(self, vectors: Array) -> Array:
+        """Turn whitened vectors (n, d) into directions (n, D) of what was whitened.
+
+        The product of a whitened vector with one of these is that of an unwhitened, centred one
+        with its direction, up to its length.
+
+        >>> Whitening([0, 0], [[0, 1]], [2]).directions(np.array([[3.0]])).tolist()
+        [[0.0, 1.5]]
+        """
+        return np.asarray((vectors / self.scale) @ self.components)
+
     def arrays(self) -> dict[str, Array]:
         """Give the three arrays by name, to be written to a file."""
         return {"mean": self.mean, "components": self.components, "scale": self.scale}
