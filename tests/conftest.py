@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -16,6 +17,10 @@ pytest.register_assert_rewrite("tests.checks")
 
 # PyTorch is in no environment but the one of `make parity`.
 collect_ignore = [] if importlib.util.find_spec("torch") else ["parity"]
+
+# A shell's background ignores Ctrl-C; tests that send it would wait for ever.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # The same examples every time, however slow the machine is today.
 settings.register_profile("chainrule", deadline=None, derandomize=True)
