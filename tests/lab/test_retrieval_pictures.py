@@ -72,7 +72,7 @@ def test_an_image_of_the_index_leaves_its_patient_out_too(lab: Lab) -> None:
     for rest in ("", "&region=2,2,20,20", f"&like={min(rows_of(lab.scans, 'P01'))}"):
         page = lab.get(f"/retrieval?index=scans&picture={one}&k=20{rest}")
         assert not {one, other} & set(found(page, "off"))
-        assert len(found(page, "off")) >= 15
+        assert len(found(page, "off")) >= 14  # of 18, without the patients that were named
     assert other in found(lab.get(f"/retrieval?index=scans&picture={one}&k=20&own=1"), "off")
 
 

@@ -26,7 +26,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
-    help="Make an index of images by a network's features, and keep it.",
+    help="Make an index of images by a network's features: build, add, evaluate, ...",
 )
 
 Index = Annotated[Path, typer.Argument(metavar="INDEX", help="The folder of an index.")]

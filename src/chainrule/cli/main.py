@@ -30,7 +30,7 @@ COMMANDS = {
     "circuit": "Compute an expression and its gradients, step by step, and draw it.",
     "regions": "Count and draw the linear regions of a small network of two inputs.",
     "index": "Make an index of images by a network's features: build, add, evaluate, ...",
-    "search": "Find the images of an index that are most like a picture.",
+    "search": "Find the images of an index that are most like a picture, by a network's features.",
     "lab": "Show networks in the browser: circuits, layers, pixels, training, looks, retrieval.",
     "race": "Race SGD, momentum, Nesterov, Adagrad, Adadelta, RMSprop and Adam over a surface.",
     "gradcheck": "Compare backward with centred differences, in float64.",
