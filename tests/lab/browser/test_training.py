@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import signal
@@ -12,7 +13,7 @@ from typing import Any
 
 import psutil
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Error, Page, expect
 
 from chainrule.training.task import TrainTask
 from tests.lab.browser.conftest import PHONE, WIDE, Watched, fits
@@ -282,8 +283,13 @@ def test_without_scripts(own: Watched, browser: Browser) -> None:
     page.click("#begin-button")
     page.click("#do-pause")
 
+    def reload() -> None:
+        """Load the page again, unless it is being exchanged for another one just now."""
+        with contextlib.suppress(Error):
+            page.reload()
+
     def is_paused() -> bool:
-        page.reload()
+        reload()
         return "Paused" in (page.locator(".state").text_content() or "")
 
     until(is_paused)
@@ -294,7 +300,7 @@ def test_without_scripts(own: Watched, browser: Browser) -> None:
     page.click("#do-stop")
 
     def is_stopped() -> bool:
-        page.reload()
+        reload()
         return page.locator("#resume").count() == 1
 
     until(is_stopped)
