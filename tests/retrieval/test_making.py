@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +14,8 @@ from PIL import Image
 
 from chainrule.data.sources import load_dataset
 from chainrule.errors import DataError
+from chainrule.retrieval import building
+from chainrule.retrieval import index as index_module
 from chainrule.retrieval.index import CALIBRATION, Index
 from chainrule.retrieval.items import Reading, folder_items, pictures
 from chainrule.retrieval.making import (
@@ -24,7 +27,9 @@ from chainrule.retrieval.making import (
 )
 from chainrule.retrieval.outliers import Calibration
 from chainrule.retrieval.page import search_page
+from chainrule.retrieval.store import Snapshot
 from chainrule.retrieval.verifying import verify
+from chainrule.retrieval.whitening import from_note
 from chainrule.retrieval.writing import Writer
 from tests.retrieval.shapes import KINDS, shape, write_dicom, write_shapes
 
@@ -334,3 +339,84 @@ def test_files_without_a_class_folder_have_no_class(shapes: Path) -> None:
     assert {item.label for item in items} == {"ring"}
     items, _ = folder_items(shapes / "disc" / "001.png", KINDS, Reading())
     assert [item.label for item in items] == ["disc"]
+
+
+def test_a_batch_costs_the_same_however_many_images_are_there(
+    built: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each look at an index that grew reads the records of all of its rows."""
+    shutil.copytree(built, tmp_path / "index")
+    seen: list[object] = []
+
+    class Counted(Snapshot):
+        def __init__(self, *given: object) -> None:
+            seen.append(given)
+            super().__init__(*given)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(index_module, "Snapshot", Counted)
+    monkeypatch.setattr(building, "BATCH", 4)
+    monkeypatch.setattr(building.add_items, "__defaults__", (None, 4))
+    write_shapes(tmp_path / "few", 4, first=70)
+    write_shapes(tmp_path / "many", 24, first=80)
+    add_to_index(tmp_path / "index", Source(str(tmp_path / "few")))
+    first = len(seen)
+    add_to_index(tmp_path / "index", Source(str(tmp_path / "many")))
+    assert len(Index(tmp_path / "index")) == 36 + 12 + 72
+    assert len(seen) - first <= first + 1  # 3 batches, and 18
+
+
+def test_a_whitening_is_read_once(
+    run: Path, shapes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build_index(run, Source(str(shapes)), tmp_path / "index", Choices(whiten=6))
+    read: list[object] = []
+
+    def counted(note: Any) -> Any:
+        read.append(note)
+        return from_note(note)
+
+    monkeypatch.setattr(index_module, "from_note", counted)
+    index = Index(tmp_path / "index")
+    for seed in range(3):
+        assert index.query(shape("bar", seed), 2).hits
+    assert len(read) == 1
+
+
+@pytest.mark.parametrize("count", [60, pytest.param(1500, marks=pytest.mark.slow)])
+def test_damaged_files_are_listed_each_with_a_reason(run: Path, tmp_path: Path, count: int) -> None:
+    """Pictures and DICOM files with bytes changed, cut or put in: all are taken or listed."""
+    random = np.random.RandomState(count)
+    good = []
+    for ending, options in ((".png", {}), (".jpg", {}), (".tif", {}), (".bmp", {}), (".gif", {})):
+        path = tmp_path / f"good{ending}"
+        Image.fromarray(shape("ring", 1)).save(path, **options)
+        good.append((ending, path.read_bytes()))
+    write_dicom(tmp_path / "good.dcm", shape("ring", 1).astype(np.uint16), PatientID="P")
+    good.append((".dcm", (tmp_path / "good.dcm").read_bytes()))
+    folder = _made(tmp_path / "in")
+    for number in range(count):
+        ending, data = good[number % len(good)]
+        held = bytearray(data)
+        for _ in range(random.randint(1, 6)):
+            held[random.randint(len(held))] = random.randint(256)
+        cut = random.randint(1, len(held)) if random.rand() < 0.3 else len(held)
+        (folder / f"{number:05}{ending}").write_bytes(bytes(held[:cut]))
+    report = build_index(run, Source(str(folder)), tmp_path / "index")
+    skipped = {Path(each.name).name for each in report.skipped}
+    assert report.added + report.known + len(skipped) + sum(report.left.values()) >= count
+    assert len(skipped) > count // 20
+    assert all(each.reason.strip() for each in report.skipped)
+    assert len(Index(tmp_path / "index")) == report.added > 0
+    assert verify(tmp_path / "index") == []
+
+
+def test_an_open_index_follows_a_whitening_that_comes_later(
+    run: Path, shapes: Path, tmp_path: Path
+) -> None:
+    write_shapes(tmp_path / "few", 1)
+    build_index(run, Source(str(tmp_path / "few")), tmp_path / "index", Choices(whiten=10))
+    index = Index(tmp_path / "index")
+    assert index.ask(shape("bar", 5)).vector.shape == (84,)
+    add_to_index(tmp_path / "index", Source(str(shapes)))
+    assert index.ask(shape("bar", 5)).vector.shape == (10,)
+    assert len(index.query(shape("bar", 5), 3).hits) == 3

@@ -61,6 +61,7 @@ chainrule index build
         self._network: RunNetwork | None = None
         self._snapshot = Snapshot(self.path)
         self._graphs: dict[str, Graph] = {}
+        self._form: tuple[int, Whitening | None] | None = None
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -186,12 +187,21 @@ chainrule index build
 
     def whitened(self, vectors: Array) -> Array:
         """Bring features (N, D) to the form in which the index holds them."""
-        whitening = self._whitening()
+        whitening = self.whitening
         return vectors if whitening is None else whitening(vectors)
 
-    def _whitening(self) -> Whitening | None:
-        note = self.snapshot.note(WHITENING)
-        return None if note is None else from_note(note)
+    @property
+    def whitening(self) -> Whitening | None:
+        """What was made of the features, None where they are as the network gives them.
+
+        It changes with the generation of the index alone, in the same commit, and is read once.
+        """
+        snapshot = self.snapshot
+        with self._lock:
+            if self._form is None or self._form[0] != snapshot.generation:
+                note = snapshot.note(WHITENING)
+                self._form = snapshot.generation, None if note is None else from_note(note)
+            return self._form[1]
 
     def _stored(self, ids: Sequence[str]) -> tuple[Array, Array, Array]:
         snapshot = self.snapshot
@@ -269,20 +279,13 @@ chainrule index build
         """
         if not hit.thumbnail:
             raise DataError("why: the index keeps no small pictures")
-        x = self.network.prepare(self._fitting(opened(hit.thumbnail)))
+        x = self.network.prepare(opened(hit.thumbnail))
         directions = self.directions(question.vector[np.newaxis])
         return likeness(self.network.embedder, x, directions)[0], self.network.plain(x)
 
-    def _fitting(self, pixels: Array) -> Array:
-        """Give a small picture the channels that the network reads."""
-        wanted = 1 if self.network.member.mode == "L" else 3
-        if len(pixels) == wanted:
-            return pixels
-        return pixels.repeat(3, axis=0) if wanted == 3 else pixels[:1]
-
     def directions(self, vectors: Array) -> Array:
         """Turn vectors of the index (n, d) into directions of the network's features (n, D)."""
-        whitening = self._whitening()
+        whitening = self.whitening
         return vectors if whitening is None else whitening.directions(vectors)
 
     def _nearest(

@@ -17,6 +17,7 @@ from chainrule.data.sources import SETS, load_dataset
 from chainrule.errors import DataError
 from chainrule.retrieval.building import Keeping, Progress, Report, add_items
 from chainrule.retrieval.creating import create_index
+from chainrule.retrieval.embedding import Embedded
 from chainrule.retrieval.finishing import Say, finish
 from chainrule.retrieval.index import Index
 from chainrule.retrieval.items import Item, Reading, data_items, folder_items
@@ -135,14 +136,21 @@ def _filled(
 
 
 class _Whitened:
-    """An index's network, whose features have the form in which the index holds them."""
+    """An index's network, whose features have the form in which the index holds them.
+
+    Whoever has the index's lock asks once: the form changes under that lock alone, and each look at
+    an index that grows reads all of its rows' records anew.
+    """
 
     def __init__(self, index: Index) -> None:
-        self.index, self.prepare = index, index.network.prepare
+        self.network, self.prepare = index.network, index.network.prepare
+        self.whitening = index.whitening
 
-    def __call__(self, images: Any) -> Any:
-        found = self.index.network(images)
-        return found._replace(vectors=self.index.whitened(found.vectors))
+    def __call__(self, images: Any) -> Embedded:
+        found = self.network(images)
+        if self.whitening is None:
+            return found
+        return found._replace(vectors=self.whitening(found.vectors))
 
 
 def remove_from_index(
