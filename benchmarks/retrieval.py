@@ -58,11 +58,6 @@ def drawn(rows: int, dimension: int, count: int) -> tuple[Shelf, Query]:
     return Shelf.of(matrix, probabilities=classes), Query(vectors, asked)
 
 
-def first(query: Query, count: int) -> Query:
-    """Give the first queries alone."""
-    return Query(*(None if array is None else array[:count] for array in query))  # type: ignore[arg-type]
-
-
 def bare(a: Any, b: Any) -> object:
     """Multiply with all of BLAS's own threads."""
     return a @ b
@@ -121,7 +116,7 @@ def peers(matrix: Any, vectors: Any) -> dict[str, Call]:
 
 def measure_one(shelf: Shelf, query: Query, rounds: int) -> None:
     """One query, beside the product of the matrix and the vector."""
-    single = first(query, 1)
+    single = query.taken(slice(1))
     half = shelf._replace(matrix=shelf.matrix.astype(np.float16))
     calls: dict[str, Call] = {"product": partial(bare, shelf.matrix, single.vectors[0])}
     for mode in ("off", "soft", "hard"):
@@ -159,7 +154,7 @@ def measure_graph(shelf: Shelf, query: Query, rounds: int) -> None:
     print(f"graph of {rows} rows")
     line("  built in", f"{taken:.1f} s, {size:.0f} MiB")
     line("  recall at 10, re-ranked", f"{recall_at(graph, shelf, rows, K, samples=500):.4f}")
-    single = first(query, 1)
+    single = query.taken(slice(1))
     calls: dict[str, Call] = {"exact": partial(nearest, single, shelf, K, "off")}
     calls["graph, re-ranked"] = partial(nearest_approximate, single, shelf, graph, rows, K, "off")
     calls["graph alone"] = partial(graph.candidates, single.vectors, K)

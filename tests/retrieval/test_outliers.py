@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from scipy.stats import binom
 
 from chainrule.errors import DataError, KindError, ShapeError
-from chainrule.retrieval.outliers import MOST, Calibration
+from chainrule.retrieval.outliers import MOST, Calibration, own_distances
+from chainrule.retrieval.shelf import Shelf
 
 
 @settings(max_examples=200)
@@ -148,3 +149,39 @@ def test_what_is_no_dictionary_is_refused() -> None:
         Calibration.of([[0.1]])
     with pytest.raises(KindError, match="real numbers"):
         Calibration.of(["a"])
+
+
+def test_own_distances_are_those_of_one_image_after_the_other() -> None:
+    """Not to itself, nor to its own group, to what is gone or to what looks the same."""
+    random = np.random.default_rng(4)
+    x = random.normal(size=(60, 5))
+    x[30:34] = x[:4]  # the same features again: of one group, alike, dead, and a stranger's
+    x /= np.linalg.norm(x, axis=1, keepdims=True)
+    groups = np.arange(60, dtype=np.uint64) + 1
+    groups[30], groups[10:20] = groups[0], 0
+    looks = random.integers(1, 2**63, 60, np.uint64)
+    looks[31], looks[40:45] = looks[1] ^ np.uint64(0b1011), 0
+    looks[12] = looks[13] ^ np.uint64(0b11111)  # five bits: not alike
+    alive = np.ones(60, bool)
+    alive[32] = False
+    shelf = Shelf.of(x, groups=groups, alive=alive)
+    for seen in (looks, None):
+        wanted = []
+        for i in np.flatnonzero(alive):
+            others = [
+                float(1 - x[i] @ x[j])
+                for j in np.flatnonzero(alive)
+                if i != j
+                and not (groups[i] == groups[j] != 0)
+                and not (
+                    seen is not None and seen[i] != 0 and int(seen[i] ^ seen[j]).bit_count() <= 4
+                )
+            ]
+            wanted.append(min(others))
+        np.testing.assert_allclose(sorted(own_distances(shelf, seen)), sorted(wanted), atol=1e-6)
+    assert sorted(wanted)[0] < 1e-6 < sorted(wanted)[6]  # the twins count where looks do not
+
+
+def test_own_distances_of_few() -> None:
+    assert len(own_distances(Shelf.of(np.eye(1)))) == 0
+    assert own_distances(Shelf.of(np.eye(2), groups=[3, 3])).tolist() == []

@@ -106,7 +106,8 @@ def test_it_is_scikit_learns(count: int, kind: type) -> None:
 
 
 def test_it_is_faiss() -> None:
-    faiss = pytest.importorskip("faiss", reason="faiss-cpu is for comparisons, in no extra")
+    import faiss
+
     matrix = drawn(5000, 48).matrix
     vectors = unit(np.random.default_rng(3).normal(size=(40, 48)))
     peer = faiss.IndexFlatIP(48)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -110,7 +111,7 @@ class Compressed:
             try:
                 if decoder == "gdcm":
                     return attempt(self._name, "", lambda: self._by_gdcm(data, bits))
-                return attempt(self._name, "", lambda one=decoder: self._by(one, data, stream))  # type: ignore[misc]
+                return attempt(self._name, "", partial(self._by, decoder, data, stream))
             except DataError:
                 continue
         more = ""

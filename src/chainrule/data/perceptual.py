@@ -16,6 +16,9 @@ from chainrule.errors import DataError, KindError, failure
 FLAT = 0
 """The hash of a picture in which there is nothing to compare, and of no other."""
 
+ALIKE = 4
+"""Bits in which the hashes of near-duplicates may differ, where nobody says how many."""
+
 _SIDE = 32  # cells of the reduced picture, each way
 _LOW = 8  # frequencies that are read, each way
 _LEVELS = 65535  # grey values of the reduced picture
@@ -73,7 +76,7 @@ def hamming(a: Any, b: Any) -> Array:
     return np.bitwise_count(_words(a) ^ _words(b)).astype(np.int64)
 
 
-def near_duplicates(hashes: Any, most: int = 4) -> Array:
+def near_duplicates(hashes: Any, most: int = ALIKE) -> Array:
     """Number the groups of pictures whose hashes differ in at most `most` bits: (N,) -> (N,) int64.
 
     A group is all that is linked by such pairs, so that its ends may differ in more bits.  Groups

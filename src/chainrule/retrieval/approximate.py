@@ -32,7 +32,7 @@ from chainrule.retrieval.ranking import (
     search,
 )
 from chainrule.retrieval.scoring import Scoring
-from chainrule.retrieval.shelf import Found, Mode, Query, Shelf, checked_query
+from chainrule.retrieval.shelf import Found, Mode, Query, Shelf, checked_query, only
 
 ROWS = 4096
 """Rows that are added between two reports of the progress."""
@@ -241,7 +241,7 @@ def _again(found: Found, query: Query, shelf: Shelf, k: int, mode: Mode, weight:
     last = min(k, len(shelf.matrix)) - 1
     short = np.flatnonzero(found.rows[:, last] < 0) if last >= 0 else np.zeros(0, np.intp)
     if len(short):
-        part = Query(*(None if array is None else array[short] for array in query))  # type: ignore[arg-type]
+        part = query.taken(short)
         for array, exact in zip(found, nearest(part, shelf, k, mode, weight), strict=True):
             array[short] = exact
 
@@ -290,18 +290,13 @@ def recall_at(
     drawn = np.random.default_rng(seed).permutation(len(living))[:samples]
     own = np.sort(living[drawn])
     query = Query(_unit(np.asarray(shelf.matrix)[own]), np.asarray(shelf.probabilities)[own])
-    inside = _first(shelf, covered)
+    inside = only(shelf, slice(covered))
     wanted = min(wanted, len(living) - 1)
     exact = _others(nearest(query, inside, wanted + 1, mode), own)[:, :wanted]
     ours = _others(nearest_approximate(query, inside, graph, covered, wanted + 1, mode), own)
     bars = exact.min(axis=1, keepdims=True)
     there = np.isfinite(exact)  # in "hard" there may be fewer than k
     return float((ours[:, :wanted] >= bars)[there].mean()) if there.any() else 1.0
-
-
-def _first(shelf: Shelf, rows: int) -> Shelf:
-    """Give a shelf of the first rows alone: views."""
-    return Shelf(*(None if array is None else array[:rows] for array in shelf))  # type: ignore[arg-type]
 
 
 def _others(found: Found, own: Array) -> Array:

@@ -140,18 +140,8 @@ def evaluate(
     >>> {mode: of.means["ap"] for mode, of in found.scores.items() if mode == "off"}
     {'off': 1.0}
     """
-    own, rows = _labels("labels", labels), _labels("row_labels", row_labels)
-    highest = max(int(own.max(initial=-1)), int(rows.max(initial=-1)))
-    count = highest + 1 if classes is None else int(classes)
-    if highest >= count:
-        raise failure("evaluate", f"labels below {count}", error=LabelError, highest=highest)
-    guessed = None if predicted is None else _labels("predicted", predicted)
-    names = None if groups is None else np.asarray(groups)
-    for name, given in (("predicted", guessed), ("groups", names)):
-        fits = given is None or given.shape == own.shape
-        expect(fits, "evaluate", f"{name} for each of {len(own)} queries", given=given)
-    if guessed is not None and int(guessed.max(initial=-1)) >= count:
-        raise failure("evaluate", f"predicted classes below {count}", error=LabelError)
+    given = _checked(labels, row_labels, classes, predicted, groups)
+    own, rows, count, guessed, names = given
     asked = list(dict.fromkeys(["off", *modes]))
     walk = _Walk(scores, own, rows, tuple(places), seed, progress, len(asked))
     rankings, nearest = walk.control()
@@ -170,6 +160,25 @@ def evaluate(
         {mode: nearest[mode] for mode in order},
         seed,
     )
+
+
+def _checked(
+    labels: Any, row_labels: Any, classes: int | None, predicted: Any, groups: Any
+) -> tuple[Array, Array, int, Array | None, Array | None]:
+    """Give labels, row labels, the number of classes, predictions and groups that fit together."""
+    own, rows = _labels("labels", labels), _labels("row_labels", row_labels)
+    highest = max(int(own.max(initial=-1)), int(rows.max(initial=-1)))
+    count = highest + 1 if classes is None else int(classes)
+    if highest >= count:
+        raise failure("evaluate", f"labels below {count}", error=LabelError, highest=highest)
+    guessed = None if predicted is None else _labels("predicted", predicted)
+    names = None if groups is None else np.asarray(groups)
+    for name, given in (("predicted", guessed), ("groups", names)):
+        fits = given is None or given.shape == own.shape
+        expect(fits, "evaluate", f"{name} for each of {len(own)} queries", given=given)
+    if guessed is not None and int(guessed.max(initial=-1)) >= count:
+        raise failure("evaluate", f"predicted classes below {count}", error=LabelError)
+    return own, rows, count, guessed, names
 
 
 def _labels(name: str, given: Any) -> Array:

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from chainrule.data.perceptual import hamming
 from chainrule.engine.op import Array
 from chainrule.errors import DataError
 from chainrule.retrieval.approximate import Graph, recall_at
@@ -20,10 +19,8 @@ from chainrule.retrieval.index import (
     Index,
     shelf_of,
 )
-from chainrule.retrieval.outliers import Calibration
-from chainrule.retrieval.ranking import nearest
+from chainrule.retrieval.outliers import Calibration, own_distances
 from chainrule.retrieval.seals import bytes_sum
-from chainrule.retrieval.shelf import Query
 from chainrule.retrieval.store import Snapshot
 from chainrule.retrieval.whitening import Whitening, to_note
 from chainrule.retrieval.writing import Writer
@@ -33,11 +30,7 @@ GRAPH_FROM = 200_000
 milliseconds."""
 
 GRAPH_FILE = "graph.usearch"
-ALIKE = 4
-"""Bits of the perceptual hash in which near-duplicates may differ."""
 
-_SAMPLE = 2_000  # images by which an index's own distances are known
-_BESIDE = 16  # neighbours among which one that is no near-duplicate is looked for
 _TAIL = 0.1  # of the images may lie outside the graph, to be searched exactly, before a new one
 _BLOCK = 8192
 
@@ -57,7 +50,7 @@ def finish(writer: Writer, say: Say | None = None, progress: Progress | None = N
         _whiten(writer, index, settings.whiten, said)
     snapshot = index.snapshot
     if (snapshot.note(CALIBRATION) or {}).get("kind") != "held-out":
-        distances = own_distances(snapshot)
+        distances = own_distances(shelf_of(snapshot), snapshot.phashes)
         if len(distances):
             writer.note(CALIBRATION, Calibration.of(distances).to_dict())
     _graph(writer, index, said, progress)
@@ -87,30 +80,6 @@ def _whiten(writer: Writer, index: Index, components: int, say: Say) -> None:
     notes = {WHITENING: to_note(whitening), CALIBRATION: None}
     writer.rewrite(whitening, components, notes)
     say(f"whitened: {components} principal components of {snapshot.matrix.shape[1]} features")
-
-
-def own_distances(snapshot: Snapshot, seed: int = 0) -> Array:
-    """Give distances of images to their nearest in the index: (n,) of a sample, in no order.
-
-    An image's own patient does not count, and its near-duplicates by their looks do not: a new
-    image has none of these in the index.
-    """
-    alive = np.flatnonzero(snapshot.alive)
-    rows = np.sort(np.random.RandomState(seed).permutation(alive)[:_SAMPLE])
-    if len(alive) < 2:
-        return np.zeros(0)
-    vectors = np.asarray(snapshot.matrix[rows], np.float32)
-    found = nearest(Query(vectors, None, snapshot.groups[rows]), shelf_of(snapshot), _BESIDE, "off")
-    there = found.rows >= 0
-    others = np.where(there, found.rows, 0)
-    fresh = there & (others != rows[:, np.newaxis])
-    looks = snapshot.phashes
-    alike = hamming(looks[others], looks[rows][:, np.newaxis]) <= ALIKE
-    fresh &= ~(alike & (looks[rows] != 0)[:, np.newaxis])
-    best = fresh.argmax(axis=1)
-    one = np.arange(len(rows))
-    distances: Array = (1.0 - found.cosines[one, best].astype(np.float64))[fresh.any(axis=1)]
-    return distances
 
 
 def _graph(writer: Writer, index: Index, say: Say, progress: Progress | None) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from chainrule.data.perceptual import hamming
+from chainrule.data.perceptual import ALIKE, hamming
 from chainrule.engine.op import Array
 from chainrule.errors import DataError
 from chainrule.retrieval.building import Keeping, Progress, Skipped, embedded_items
@@ -16,7 +16,7 @@ from chainrule.retrieval.index import Index, shelf_of
 from chainrule.retrieval.making import Source, listed_items, reading_for
 from chainrule.retrieval.outliers import Calibration
 from chainrule.retrieval.ranking import scores_of
-from chainrule.retrieval.shelf import Query, Shelf
+from chainrule.retrieval.shelf import Query, Shelf, checked_mode, only
 from chainrule.retrieval.store import Snapshot
 
 _EXAMPLES = 128  # pixels of the pictures that are shown of the queries
@@ -94,7 +94,7 @@ def measure(
         queries = _asked(index, source, names, progress)
         row_labels = np.where(snapshot.alive, row_labels, -1)
     whole = shelf_of(snapshot)
-    shelf = Shelf(*(part[rows] for part in whole[:5])) if source is None else whole
+    shelf = only(whole, rows) if source is None else whole
     kept = rows if source is None else np.arange(snapshot.count)
     scorer = _Scorer(queries, shelf, kept, snapshot.phashes[kept], apart)
     counted = modes if queries.probabilities.shape[1] else ("off",)
@@ -199,7 +199,7 @@ class _Scorer:
     def __call__(self, mode: str) -> Iterator[tuple[slice, Array]]:
         asked = self.queries
         query = Query(asked.vectors, asked.probabilities, asked.groups)
-        for part, scores in scores_of(query, self.shelf, mode):  # type: ignore[arg-type]
+        for part, scores in scores_of(query, self.shelf, checked_mode("evaluate", mode)):
             same = self.rows == asked.rows[part, np.newaxis]
             scores[same & (asked.rows[part, np.newaxis] >= 0)] = -np.inf
             if self.apart or mode == "off":
@@ -215,7 +215,7 @@ class _Scorer:
     def _alike(self, part: slice) -> Array:
         looks = self.queries.phashes[part, np.newaxis]
         known = (looks != 0) & (self.phashes != 0)
-        near: Array = known & (hamming(looks, self.phashes) <= (self.apart or _NEAR))
+        near: Array = known & (hamming(looks, self.phashes) <= (self.apart or ALIKE))
         return near
 
     def near(self) -> int:
@@ -225,6 +225,3 @@ class _Scorer:
     def distances(self) -> Array:
         """Give the distances of the queries to their nearest rows; infinite without one."""
         return self._nearest
-
-
-_NEAR = 4  # bits in which near-duplicates may differ, where nobody says how many

@@ -9,13 +9,17 @@ from typing import Any
 
 import numpy as np
 
+from chainrule.data.perceptual import ALIKE, hamming
 from chainrule.engine.op import Array
 from chainrule.errors import DataError, KindError, expect, failure
 from chainrule.inspection.given import real, setting
+from chainrule.retrieval.ranking import nearest
+from chainrule.retrieval.shelf import Query, Shelf
 
 MOST = 2000
 """How many distances a calibration keeps: rates down to 1 in 2,001."""
 
+_BESIDE = 16  # neighbours among which one that is no near-duplicate is looked for
 _KINDS = ("leave-one-out", "held-out")
 _FARTHEST = 2.0  # cosine distances, with room for what rounding adds on both sides
 _ROOM = 1e-3
@@ -172,3 +176,30 @@ def _check(distances: Any, measured: Any, kind: Any) -> None:
     if kind not in _KINDS:
         rule = f"a kind among {', '.join(_KINDS)}"
         raise failure("calibration", rule, error=DataError, kind=kind)
+
+
+def own_distances(shelf: Shelf, looks: Array | None = None, seed: int = 0) -> Array:
+    """Give distances of images to their nearest on their own shelf: (n,) of a sample, in no order.
+
+    An image's own group does not count, and with `looks` (N,), the perceptual hashes, near-
+    duplicates do not: a new image has none of these there.  Images without any other are left out.
+
+    >>> own_distances(Shelf.of(np.eye(3))).tolist()
+    [1.0, 1.0, 1.0]
+    """
+    alive = np.flatnonzero(shelf.alive)
+    rows = np.sort(np.random.RandomState(seed).permutation(alive)[:MOST])
+    if len(alive) < 2:
+        return np.zeros(0)
+    vectors = np.asarray(shelf.matrix[rows], np.float32)
+    found = nearest(Query(vectors, None, shelf.groups[rows]), shelf, _BESIDE, "off")
+    there = found.rows >= 0
+    others = np.where(there, found.rows, 0)
+    fresh = there & (others != rows[:, np.newaxis])
+    if looks is not None:
+        known = (looks[rows] != 0)[:, np.newaxis]
+        fresh &= ~(known & (hamming(looks[others], looks[rows][:, np.newaxis]) <= ALIKE))
+    best = fresh.argmax(axis=1)
+    cosines = found.cosines[np.arange(len(rows)), best].astype(np.float64)
+    distances: Array = (1.0 - cosines)[fresh.any(axis=1)]
+    return distances

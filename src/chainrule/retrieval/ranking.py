@@ -164,8 +164,7 @@ def laid_out(scoring: Scoring, queries: Array, rows: Array, k: int) -> Found:
 def parts_of(query: Query, most: int = QUERIES) -> Iterator[Query]:
     """Cut queries into parts of at most `most`."""
     for start in range(0, len(query.vectors), most):
-        part = slice(start, start + most)
-        yield Query(*(None if array is None else array[part] for array in query))  # type: ignore[arg-type]
+        yield query.taken(slice(start, start + most))
 
 
 def joined(parts: list[Found], k: int) -> Found:

@@ -23,12 +23,10 @@ from chainrule.retrieval.embedding import Embedded, Embedder
 from chainrule.retrieval.feeding import Given, Skipped, each, listed, one, stacked
 from chainrule.retrieval.likeness import likeness
 from chainrule.retrieval.network import RunNetwork
-from chainrule.retrieval.outliers import Calibration
+from chainrule.retrieval.outliers import Calibration, own_distances
 from chainrule.retrieval.ranking import nearest
 from chainrule.retrieval.shelf import Query, Shelf, checked_mode
 from chainrule.retrieval.whitening import Whitening
-
-_OWN = 2_000  # images whose distances to their nearest say what is ordinary
 
 
 class Retriever:
@@ -351,16 +349,8 @@ class Retriever:
         )
 
     def _calibrated(self) -> Calibration | None:
-        if self.n_samples_fit_ < 2:
-            return None
-        rows = np.random.RandomState(0).permutation(self.n_samples_fit_)[:_OWN]
-        got = nearest(
-            Query(self.embedding_[rows], None, self._shelf.groups[rows]), self._shelf, 2, "off"
-        )
-        other = (got.rows >= 0) & (got.rows != rows[:, np.newaxis])
-        best = other.argmax(axis=1)
-        cosines = got.cosines[np.arange(len(rows)), best][other.any(axis=1)]
-        return Calibration.of(1.0 - cosines.astype(np.float64)) if len(cosines) else None
+        distances = own_distances(self._shelf)
+        return Calibration.of(distances) if len(distances) else None
 
     def _outlier(self, cosine: float, row: int, rate: float) -> Outlier | None:
         if self._calibration is None or row < 0:

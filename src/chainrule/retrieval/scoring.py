@@ -126,7 +126,8 @@ class Scoring:
         if self.shelf.roots is not None:
             return np.asarray(self.shelf.roots)[start:stop]
         classes = np.asarray(self.shelf.probabilities)[start:stop]
-        return np.sqrt(classes, out=buffers.get("roots", *classes.shape))  # type: ignore[no-any-return]
+        roots: Array = np.sqrt(classes, out=buffers.get("roots", *classes.shape))
+        return roots
 
     def _leave_out(self, scores: Array, start: int, stop: int) -> None:
         """Write minus infinity where a row is dead, of another class, or of the query's group."""

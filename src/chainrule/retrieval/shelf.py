@@ -87,6 +87,22 @@ class Shelf(NamedTuple):
         return shelf
 
 
+def only(shelf: Shelf, rows: Any) -> Shelf:
+    """Give a shelf of some rows alone, by a slice (views) or by their numbers.
+
+    >>> only(Shelf.of(np.eye(3)), slice(2)).alive.tolist()
+    [True, True]
+    """
+    return Shelf(
+        shelf.matrix[rows],
+        shelf.probabilities[rows],
+        shelf.groups[rows],
+        shelf.predicted[rows],
+        shelf.alive[rows],
+        None if shelf.roots is None else shelf.roots[rows],
+    )
+
+
 def without(shelf: Shelf, groups: Iterable[int]) -> Shelf:
     """Give a shelf on which some groups are not found, as if dead; 0 is no group.
 
@@ -113,6 +129,19 @@ class Query(NamedTuple):
     vectors: Array
     probabilities: Array | None = None
     groups: Array | None = None
+
+    def taken(self, queries: Any) -> Query:
+        """Give some of the queries, by a slice or by their numbers.
+
+        >>> Query(np.eye(3)).taken([2]).vectors.tolist()
+        [[0.0, 0.0, 1.0]]
+        """
+        classes, groups = self.probabilities, self.groups
+        return Query(
+            self.vectors[queries],
+            None if classes is None else classes[queries],
+            None if groups is None else groups[queries],
+        )
 
 
 class Found(NamedTuple):
