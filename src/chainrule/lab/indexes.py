@@ -27,8 +27,8 @@ _TOLD = 10  # indexes that a message names
 class Opened:
     """An index that is open: its name in addresses, and itself.
 
-    `lock` is held by whoever runs its network: what watches the layers would see other runs, too.
-    `kept` are heat maps as PNG, by what they were asked for.
+    `kept` are heat maps as PNG, by what they were asked for; `lock` is held while they are made
+    and looked through.
     """
 
     name: str

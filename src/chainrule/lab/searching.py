@@ -150,7 +150,7 @@ def ask(opened: Opened, wanted: Wanted, pictures: Pictures) -> Question:
 
     Raises DataError for a picture or an image that is not there, and for a region outside of it.
     """
-    with opened.told(), opened.lock:
+    with opened.told():
         if wanted.of_index:
             return _of_index(opened, wanted)
         if wanted.picture:
